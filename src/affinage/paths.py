@@ -1,0 +1,19 @@
+"""Where things are: the project root and the folders below it."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "ludwig_configs"
+DATASETS = ROOT / "datasets"
+SUITES = ROOT / "evaluate" / "suites"
+RESULTS = ROOT / "results"
+MODELS = ROOT / "models"
+
+
+def display(path: Path) -> str:
+    """The path as a person would type it: relative to the working folder when below it."""
+    path = Path(path)
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except ValueError:
+        return str(path)
