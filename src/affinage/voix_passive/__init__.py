@@ -1,0 +1,1 @@
+"""Generated French: the voix-passive dataset and the text that petit-llama is pretrained on."""
