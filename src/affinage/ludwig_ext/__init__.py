@@ -1,0 +1,25 @@
+"""Remedies for faults of Ludwig 0.17, each a subclass registered through Ludwig's own registries.
+
+`register()` makes Ludwig use them. Every remedy names the fault it answers and has a test that fails on
+stock Ludwig, so that it can be deleted once Ludwig mends it.
+"""
+
+
+def register() -> None:
+    """Registers the config, tokenizer, model and trainer of Affinage with Ludwig; safe to call again."""
+    from ludwig.config_validation.validation import get_schema
+    from ludwig.models.registry import model_type_registry
+    from ludwig.schema.model_types.base import model_type_schema_registry
+    from ludwig.trainers.registry import get_llm_trainers_registry
+    from ludwig.utils.tokenizers import tokenizer_registry
+
+    from affinage.ludwig_ext.config import AffinageLLMConfig
+    from affinage.ludwig_ext.model import AnswerLLM
+    from affinage.ludwig_ext.tokenizer import PromptTokenizer
+    from affinage.ludwig_ext.trainer import AnswerTrainer
+
+    model_type_schema_registry["llm"] = AffinageLLMConfig
+    model_type_registry["llm"] = AnswerLLM
+    get_llm_trainers_registry()["finetune"] = AnswerTrainer
+    tokenizer_registry["hf_tokenizer"] = PromptTokenizer
+    get_schema.cache_clear()  # a schema built before this call would be the stock one

@@ -1,0 +1,156 @@
+"""The evaluations of a training run: losses, the best weights, early stopping and sample answers."""
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ludwig.utils.metric_utils import TrainerMetric
+
+from affinage.generation import answer_all, evaluation_mode
+from affinage.ludwig_ext import checkpoints
+from affinage.ludwig_ext.batches import Rows, collate
+from affinage.ludwig_ext.model import loss_metrics
+
+if TYPE_CHECKING:
+    from affinage.ludwig_ext.trainer import AnswerTrainer
+
+SAMPLES, SAMPLE_TOKENS = 2, 64
+
+
+class Evaluations:
+    """Runs an evaluation every so many steps and remembers the best weights.
+
+    The best weights are those of the lowest validation loss, or the latest ones when there is no validation
+    split. `history` holds one record per evaluation; `early_stop` counts evaluations without improvement.
+    """
+
+    def __init__(self, trainer: "AnswerTrainer", validation: Rows | None, test: Rows | None) -> None:
+        self.trainer, self.validation, self.test = trainer, validation, test
+        self.history: list[dict[str, Any]] = []
+        self.best_loss, self.best_step, self.without_improvement = math.inf, 0, 0
+        self._nll, self._tokens = 0.0, 0  # of the training steps since the last evaluation
+
+    def trained(self, nll: float, answer_tokens: int) -> None:
+        """Adds a training step to the running training loss."""
+        self._nll += nll
+        self._tokens += answer_tokens
+
+    def run(self) -> bool:
+        """Evaluates, records, keeps the weights when they are the best so far; true when training should stop."""
+        trainer, tracker = self.trainer, self.trainer.tracker
+        save_path = str(trainer.save_path)
+        trainer.callback(lambda c: c.on_eval_start(trainer, tracker, save_path))
+        train = self._training_metrics()
+        validation = self.loss(self.validation) if self.validation is not None else None
+        test = self.loss(self.test) if self.test is not None else None
+        record: dict[str, Any] = {"step": tracker.steps, "epoch": tracker.epoch, "train_loss": train}
+        if validation is not None:
+            record["validation_loss"] = validation
+            record["samples"] = self._samples()
+        if test is not None:
+            record["test_loss"] = test
+        self._log(record)
+        tracker.checkpoint_number += 1
+        self.history.append(record)
+        trainer.scheduler.evaluated(train, validation)
+        improved = self._remember(validation)
+        trainer.progress.evaluated(record)
+        trainer.callback(lambda c: c.on_eval_end(trainer, tracker, save_path))
+        if improved:
+            trainer.callback(lambda c: c.on_save_best_checkpoint(trainer, tracker, save_path))
+        return self.stalled
+
+    @property
+    def stalled(self) -> bool:
+        """Whether `early_stop` evaluations in a row have brought no improvement."""
+        return self.trainer.early_stop > 0 and self.without_improvement >= self.trainer.early_stop
+
+    def _training_metrics(self) -> float:
+        if self.trainer.evaluate_training_set:
+            loss = self.loss(self.trainer.rows)
+        else:
+            loss = self._nll / self._tokens if self._tokens else math.nan
+        self._nll, self._tokens = 0.0, 0
+        return loss
+
+    def loss(self, rows: Rows) -> float:
+        """Mean loss per answer token (nats) over the rows, or over the first `trainer.eval_steps` batches."""
+        trainer, nll, tokens = self.trainer, 0.0, 0
+        starts = range(0, len(rows), trainer.eval_batch_size)[: getattr(trainer.config, "eval_steps", None)]
+        with evaluation_mode(trainer.dist_model), torch.no_grad():
+            for start in starts:
+                batch = collate(rows.rows[start : start + trainer.eval_batch_size], trainer.model.special.pad)
+                nll += trainer.nll(batch).item()
+                tokens += batch.answer_tokens
+        return nll / tokens
+
+    def _samples(self) -> list[dict[str, str]]:
+        """Answers to the first validation rows, as text."""
+        model, rows = self.trainer.model, self.validation.rows[:SAMPLES] if self.validation else []
+        prompts = [row.ids[: row.answer_start].tolist() for row in rows]
+        config = copy.deepcopy(model.generation)
+        config.max_new_tokens = min(SAMPLE_TOKENS, config.max_new_tokens or SAMPLE_TOKENS)
+        answers = answer_all(model.model, prompts, config, model.context_len, len(prompts))
+        decode = model.tokenizer.decode
+        return [
+            {
+                "prompt": decode(prompt, skip_special_tokens=True),
+                "reference": decode(row.ids[row.answer_start :], skip_special_tokens=True),
+                "answer": decode(answer.ids, skip_special_tokens=True),
+            }
+            for prompt, row, answer in zip(prompts, rows, answers, strict=True)
+        ]
+
+    def _metric_logs(self) -> tuple[Any, Any, Any]:
+        tracker = self.trainer.tracker
+        return tracker.train_metrics, tracker.validation_metrics, tracker.test_metrics
+
+    def _log(self, record: dict[str, Any]) -> None:
+        """Adds an evaluation to the logs of Ludwig's progress tracker, which its reports and callbacks read."""
+        feature, names = next(iter(self.trainer.model.output_features)), ("train_loss", "validation_loss", "test_loss")
+        for metrics, split in zip(self._metric_logs(), names, strict=True):
+            if split not in record:
+                continue
+            for name, values in loss_metrics(feature, record[split], 1).items():
+                for metric, value in values.items():
+                    metrics[name][metric].append(TrainerMetric(record["epoch"], record["step"], value))
+
+    def _remember(self, validation: float | None) -> bool:
+        tracker = self.trainer.tracker
+        if validation is not None and validation >= self.best_loss:
+            self.without_improvement += 1
+            return False
+        self.best_loss = validation if validation is not None else math.inf
+        self.without_improvement = 0
+        tracker.best_eval_metric_value, tracker.best_eval_metric_epoch = self.best_loss, tracker.epoch
+        tracker.best_eval_metric_steps, tracker.best_eval_metric_checkpoint_number = (
+            tracker.steps,
+            tracker.checkpoint_number,
+        )
+        self.keep_weights()
+        return True
+
+    def keep_weights(self) -> None:
+        """Makes the present weights the best ones, in best.pt beside the checkpoint."""
+        self.best_step = self.trainer.tracker.steps
+        if not self.trainer.skip_save_model:
+            checkpoints.save(self._best_path, checkpoints.trainable_state(self.trainer.model))
+
+    @property
+    def best_weights(self) -> dict[str, torch.Tensor]:
+        return checkpoints.load(self._best_path)
+
+    @property
+    def _best_path(self):
+        return self.trainer.checkpoints.latest.with_name("best.pt")
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("history", "best_loss", "best_step", "without_improvement", "_nll", "_tokens")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        for record in self.history:
+            self._log(record)

@@ -1,0 +1,291 @@
+"""Ludwig's fine-tuning trainer with batches, loss, schedule, checkpoints and evaluation that are right."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from ludwig.constants import AUTO
+from ludwig.trainers.trainer_llm import FineTuneTrainer
+from ludwig.utils.misc_utils import set_random_seed
+from ludwig.utils.trainer_utils import get_final_steps_per_checkpoint, get_new_progress_tracker
+from tqdm import tqdm
+
+from affinage.errors import AffinageError, Problem
+from affinage.interrupts import stop_requests
+from affinage.ludwig_ext import checkpoints
+from affinage.ludwig_ext.batches import Batch, Rows, build_rows, collate, epoch_batches
+from affinage.ludwig_ext.evaluation import Evaluations
+from affinage.ludwig_ext.loss import answer_nll
+from affinage.ludwig_ext.progress import StepProgress
+from affinage.ludwig_ext.schedule import Schedule
+from affinage.memory import peak_memory
+
+METRICS = ("loss", "perplexity")
+CHECKPOINT_SECONDS = 300  # between evaluations, so that a killed run loses five minutes at most
+
+
+class AnswerTrainer(FineTuneTrainer):
+    """Trains on answer tokens and EOS alone; steps, warmup and schedule count optimizer steps.
+
+    Gradients of a step are those of the mean loss over all its answer tokens, so k accumulated micro-batches
+    equal one batch of k times the size. The last batch of an epoch is trained on whatever its size, and the
+    micro-batches left over at the end of an epoch make a step of their own.
+    """
+
+    scheduler: Any
+
+    def prepare(self) -> None:
+        super().prepare()
+        # fault: the provisional schedule of the stock class leaves its own rates in the optimizer (one_cycle: about 0)
+        self.dist_model, self.optimizer = self.distributed.prepare(
+            self.compiled_model, self.config, self.base_learning_rate
+        )
+        self.scheduler = None
+
+    def train(self, training_set, validation_set=None, test_set=None, save_path="model", **kwargs: Any):
+        """Trains and leaves the best weights in the model; returns what Ludwig expects of a trainer.
+
+        That is the model and the metrics of the training, validation and test split, one per evaluation. Raises
+        AffinageError for data without an answer token and for a loss that is no longer a number.
+        """
+        self._check_metric()
+        self.save_path = Path(save_path)
+        self.rows = self._rows(training_set, "training")
+        held_out = {"validation": validation_set, "test": test_set}
+        validation, test = (self._rows(data, name) if data is not None else None for name, data in held_out.items())
+        self._plan_steps()
+        self.tracker = self._new_tracker()
+        self.evaluations = Evaluations(self, validation, test)
+        writers = self._create_summary_writers(str(self.save_path / "logs"), validation_set, test_set)
+        self.callback(lambda c: c.on_trainer_train_setup(self, save_path, self.is_coordinator()), False)
+        set_random_seed(self.random_seed)
+        self.checkpoints = checkpoints.Checkpoints(self.save_path / "training_checkpoints")
+        self.notes: list[str] = []
+        self._seconds, self._started = 0.0, time.monotonic()
+        self._saved = self._started
+        start = self._resume() if self.resume else 0
+        self.progress = StepProgress(self, writers, start)
+        with stop_requests() as stop_requested:
+            try:
+                self._run(start, stop_requested)
+            finally:
+                self.callback(
+                    lambda c: c.on_trainer_train_teardown(self, self.tracker, save_path, self.is_coordinator()), False
+                )
+                self.compiled_model._deactivate_forward_hooks()
+                self.progress.close()
+        if not self.skip_save_model:
+            checkpoints.load_trainable_state(self.model, self.evaluations.best_weights)
+        tracker = self.tracker
+        return self.model, tracker.train_metrics, tracker.validation_metrics, tracker.test_metrics
+
+    def _check_metric(self) -> None:
+        if self.validation_metric not in METRICS:
+            raise AffinageError(
+                Problem(
+                    "trainer.validation_metric",
+                    f"'{self.validation_metric}' cannot choose a checkpoint during training.",
+                    ", ".join(METRICS),
+                    "Text metrics are computed on generated answers after training.",
+                )
+            )
+
+    def _rows(self, dataset: Any, split: str) -> Rows:
+        columns = [next(iter(f.values())).proc_column for f in (self.model.input_features, self.model.output_features)]
+        prompts, answers = (dataset.dataset[column] for column in columns)
+        rows = build_rows(prompts, answers, self.model.special, self.model.global_max_sequence_length)
+        if not rows.rows:
+            raise AffinageError(
+                Problem(
+                    "preprocessing.global_max_sequence_length",
+                    f"at {self.model.global_max_sequence_length} tokens, no row of the {split} split keeps an answer.",
+                    remedy="Raise it, or shorten the prompt template.",
+                )
+            )
+        return rows
+
+    def _plan_steps(self) -> None:
+        accumulation = self.config.gradient_accumulation_steps
+        self.gradient_accumulation_steps = 1 if accumulation == AUTO else accumulation
+        batches = math.ceil(len(self.rows) / self.batch_size)
+        self.steps_per_epoch = math.ceil(batches / self.gradient_accumulation_steps)
+        self.total_steps = self.train_steps or self.epochs * self.steps_per_epoch
+        self.steps_per_evaluation = get_final_steps_per_checkpoint(
+            self.steps_per_epoch, self.steps_per_checkpoint, self.checkpoints_per_epoch
+        )
+        self.scheduler = Schedule(
+            self.config.learning_rate_scheduler, self.optimizer, self.total_steps, self.steps_per_evaluation
+        )
+
+    def _new_tracker(self):
+        tracker = get_new_progress_tracker(
+            batch_size=self.batch_size,
+            learning_rate=self.base_learning_rate,
+            best_eval_metric_value=math.inf,
+            best_increase_batch_size_eval_metric=math.inf,
+            output_features=self.model.output_features,
+        )
+        tracker.steps_per_epoch, tracker.total_steps = self.steps_per_epoch, self.total_steps
+        return tracker
+
+    def _run(self, start: int, stop_requested: Callable[[], bool]) -> None:
+        """Takes the steps from `start` on. Raises KeyboardInterrupt, with the step saved, when asked to stop."""
+        if self.evaluations.stalled:  # the part of the run before a resume had already stopped early
+            return
+        self.dist_model.train()
+        for step in range(start, self.total_steps):
+            epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+            self.tracker.epoch = epoch
+            if step_in_epoch == 0:
+                self.callback(lambda c: c.on_epoch_start(self, self.tracker, str(self.save_path)))
+            self._step(epoch, step_in_epoch)
+            last = step + 1 == self.total_steps
+            if (step + 1) % self.steps_per_evaluation == 0 or last:
+                stop = self._evaluate()
+                self._save_checkpoint()
+                if stop:
+                    break
+            elif stop_requested() or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+                self._save_checkpoint()
+            if stop_requested():  # after the evaluation that was due, which a resumed run would not make up for
+                raise KeyboardInterrupt(f"stopped after step {self.tracker.steps}")
+            if step_in_epoch + 1 == self.steps_per_epoch or last:
+                self.callback(lambda c: c.on_epoch_end(self, self.tracker, str(self.save_path)))
+
+    def _step(self, epoch: int, step_in_epoch: int) -> None:
+        """One optimizer step on the micro-batches at `step_in_epoch` of the epoch's order."""
+        self.callback(lambda c: c.on_batch_start(self, self.tracker, str(self.save_path)))
+        lr = self.tracker.learning_rate = self.optimizer.param_groups[0]["lr"]
+        order = epoch_batches(len(self.rows), self.batch_size, self.random_seed, epoch, self.should_shuffle)
+        first = step_in_epoch * self.gradient_accumulation_steps
+        positions = order[first : first + self.gradient_accumulation_steps]
+        batches = [collate([self.rows.rows[i] for i in chosen], self.model.special.pad) for chosen in positions]
+        nll = self._accumulate(batches)
+        self._optimizer_step(self.dist_model.parameters())
+        self.distributed.zero_grad(self.optimizer)
+        self.scheduler.step()
+        self.tracker.steps += 1
+        answer_tokens, tokens = sum(b.answer_tokens for b in batches), sum(b.tokens for b in batches)
+        self.tracker.set_token_usage_for_this_step(tokens)
+        self.evaluations.trained(nll, answer_tokens)
+        self.progress.step(nll / answer_tokens, lr, tokens)
+        self.callback(lambda c: c.on_batch_end(self, self.tracker, str(self.save_path), sync_step=True))
+
+    def _accumulate(self, batches: list[Batch]) -> float:
+        """Adds the gradient of the mean loss over the answer tokens of all batches; returns their summed loss."""
+        answer_tokens, total = sum(batch.answer_tokens for batch in batches), 0.0
+        for batch in batches:
+            nll = self.nll(batch)
+            if not torch.isfinite(nll):
+                raise AffinageError(
+                    Problem(
+                        f"training step {self.tracker.steps + 1}",
+                        f"the loss is {nll.item()}, so the weights are of no use from here on.",
+                        remedy="Lower trainer.learning_rate or raise learning_rate_scheduler.warmup_fraction.",
+                    )
+                )
+            self.distributed.backward(nll / answer_tokens, self.dist_model)
+            total += nll.item()
+        return total
+
+    def nll(self, batch: Batch) -> torch.Tensor:
+        """Summed -log p of the batch's answer tokens, in bfloat16 where the config asks for mixed precision."""
+        device = torch.device(self.device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.use_mixed_precision):
+            return answer_nll(self.compiled_model.model, batch.to(device))
+
+    def train_step(self, inputs, targets, should_step: bool = True, profiler=None):
+        """One step on raw matrices; Ludwig calls it when it looks for the largest batch that fits."""
+        nll, tokens = self.model.batch_nll(next(iter(inputs.values())), next(iter(targets.values())))
+        loss = nll / max(1, tokens)
+        self.distributed.backward(loss, self.dist_model)
+        if should_step:
+            self._optimizer_step(self.dist_model.parameters())
+            self.distributed.zero_grad(self.optimizer)
+        return loss, {next(iter(self.model.output_features)): loss}, tokens
+
+    def _evaluate(self) -> bool:
+        """Evaluates, unless the config skips it; true when training should stop early."""
+        if self.skip_all_evaluation:
+            self.evaluations.keep_weights()
+            return False
+        return self.evaluations.run()
+
+    def _save_checkpoint(self) -> None:
+        if self.skip_save_progress:
+            return
+        state = {
+            "steps": self.tracker.steps,
+            "seconds": self.seconds,
+            "tokens": self.tracker.total_tokens_used,
+            "weights": checkpoints.trainable_state(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "random": checkpoints.random_state(),
+            "evaluations": self.evaluations.state_dict(),
+        }
+        self._note(self.checkpoints.save(state))
+        self._saved = time.monotonic()
+        self.tracker.save(str(self.save_path / "training_progress.json"))
+        self.callback(lambda c: c.on_checkpoint(self, self.tracker))
+
+    def _resume(self) -> int:
+        """Restores everything the newest readable checkpoint holds; returns the optimizer steps already done."""
+        state, notes = self.checkpoints.load()
+        for note in notes:
+            self._note(note)
+        if state is None:
+            return 0
+        checkpoints.load_trainable_state(self.model, state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.evaluations.load_state_dict(state["evaluations"])
+        self.tracker.steps, self.tracker.total_tokens_used = state["steps"], state["tokens"]
+        self._seconds = state["seconds"]
+        checkpoints.restore_random_state(state["random"])
+        return self.tracker.steps
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return self._seconds + time.monotonic() - self._started
+
+    def _note(self, text: str) -> None:
+        """Says and keeps what a person should know about this run; nothing for an empty text."""
+        if text:
+            self.notes.append(text)
+            tqdm.write(f"warning: {text}", file=sys.stderr)
+
+    def summary(self) -> dict[str, Any]:
+        """What the run did, for its manifest; `seconds` covers steps and evaluations, memory is in bytes."""
+        trainable, parameters = parameter_counts(self.model.model)
+        return {
+            "steps": self.tracker.steps,
+            "planned_steps": self.total_steps,
+            "steps_per_epoch": self.steps_per_epoch,
+            "effective_batch_size": self.batch_size * self.gradient_accumulation_steps,
+            "tokens": self.tracker.total_tokens_used,
+            "trained_rows": len(self.rows),
+            "skipped_rows": self.rows.skipped,
+            "cut_rows": self.rows.cut_rows,
+            "cut_answer_tokens": self.rows.cut_answer_tokens,
+            "answer_tokens_per_epoch": self.rows.answer_tokens,
+            "trainable_parameters": trainable,
+            "parameters": parameters,
+            "best_step": self.evaluations.best_step,
+            "seconds": round(self.seconds, 2),
+            "notes": self.notes,
+            "peak_memory": peak_memory(),
+            "evaluations": [{k: v for k, v in e.items() if k != "samples"} for e in self.evaluations.history],
+        }
+
+
+def parameter_counts(model: Any) -> tuple[int, int]:
+    """Trainable parameters and all of them; PEFT knows how many a packed 4-bit weight holds."""
+    if hasattr(model, "get_nb_trainable_parameters"):
+        return model.get_nb_trainable_parameters()
+    return model.num_parameters(only_trainable=True), model.num_parameters()
