@@ -1,0 +1,136 @@
+"""How many tokens prompts and answers take, and what the length limits of a config would cut."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from ludwig.utils.llm_utils import get_context_len
+from ludwig.utils.tokenizers import HFTokenizer
+from transformers import AutoConfig
+
+from affinage import prompts
+from affinage.errors import AffinageError, Problem
+from affinage.ludwig_ext.batches import Rows, SpecialTokens, build_rows
+
+if TYPE_CHECKING:
+    from affinage.training import Plan
+
+CUT_ALLOWED = 0.01  # part of the training rows
+
+
+@dataclass(frozen=True)
+class SplitTokens:
+    """One split: tokens per row of prompt and of answer with EOS, before anything is cut, and the rows trained on.
+
+    `prompts_cut` and `answers_cut` are rows that a feature's own limit cuts; `cut` are all rows that lose a token.
+    """
+
+    prompt: np.ndarray  # (rows,)
+    answer: np.ndarray  # (rows,)
+    rows: Rows
+    prompts_cut: int
+    answers_cut: int
+    cut: int
+
+    @property
+    def lost_answer_tokens(self) -> int:
+        """Answer tokens that nothing is learnt from, those of rows that lose their answer whole included."""
+        return int(self.answer.sum()) - self.rows.answer_tokens
+
+    @property
+    def lost_answers(self) -> int:
+        """Rows that are not trained on at all."""
+        return len(self.rows.skipped)
+
+
+def tokenizer_of(resolved: Any) -> Any:
+    """The tokenizer as Ludwig makes it for training."""
+    return HFTokenizer(resolved.base_model, trust_remote_code=resolved.trust_remote_code).tokenizer
+
+
+def context_length(resolved: Any) -> int:
+    """Tokens of prompt and answer that the base model takes at most."""
+    config = AutoConfig.from_pretrained(resolved.base_model, trust_remote_code=resolved.trust_remote_code)
+    return get_context_len(config)
+
+
+def length_limit(resolved: Any) -> int:
+    """Tokens that a training row keeps: `global_max_sequence_length`, but never more than the context."""
+    context = context_length(resolved)
+    return min(resolved.preprocessing.global_max_sequence_length or context, context)
+
+
+def tokenize(resolved: Any, rows: pd.DataFrame, tokenizer: Any) -> SplitTokens:
+    """Encodes one split as Ludwig's preprocessing and the trainer do; `resolved` is the resolved Ludwig config."""
+    special = SpecialTokens.of(tokenizer)
+    source, target = resolved.input_features[0], resolved.output_features[0]
+    prompt_ids, prompts_kept = _encode(prompts.render(resolved, rows), tokenizer, source.preprocessing)
+    answer_ids, answers_kept = _encode(rows[target.column].astype(str).tolist(), tokenizer, target.preprocessing)
+    built = build_rows(prompts_kept, answers_kept, special, length_limit(resolved))
+    prompt = np.array([len(special.prompt(ids)) for ids in prompt_ids])
+    answer = np.array([len(special.answer(ids)) for ids in answer_ids])
+    shortened = np.array(
+        [len(special.prompt(p)) + len(special.answer(a)) for p, a in zip(prompts_kept, answers_kept, strict=True)]
+    )
+    shortened = np.minimum(shortened, length_limit(resolved))
+    prompts_cut, answers_cut = (
+        sum(len(kept) < len(ids) for kept, ids in zip(*pair, strict=True))
+        for pair in ((prompts_kept, prompt_ids), (answers_kept, answer_ids))
+    )
+    return SplitTokens(prompt, answer, built, prompts_cut, answers_cut, int((shortened < prompt + answer).sum()))
+
+
+def _encode(texts: list[str], tokenizer: Any, preprocessing: Any) -> tuple[list[list[int]], list[list[int]]]:
+    """The ids of each text, and what the tokenizer's and the feature's limits leave of them."""
+    full = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    limit = preprocessing.sequence_length or preprocessing.max_sequence_length
+    longest = tokenizer.model_max_length
+    kept = [
+        tokenizer.encode(text, truncation=True) if len(ids) > longest else ids
+        for text, ids in zip(texts, full, strict=True)
+    ]
+    return full, [ids[:limit] for ids in kept]
+
+
+def refuse_truncation(plan: "Plan", allow_truncation: bool | None = None) -> None:
+    """Raises AffinageError when a run of this plan would train on nothing or cut too many rows; see `check_cuts`."""
+    train = tokenize(plan.resolved, plan.splits["train"], tokenizer_of(plan.resolved))
+    check_cuts(plan.resolved, train, allow_truncation)
+
+
+def check_cuts(resolved: Any, train: SplitTokens, allow_truncation: bool | None = None) -> None:
+    """Raises AffinageError when no training row keeps its answer, or when more than 1 % of them lose tokens.
+
+    `allow_truncation` permits the latter; by default the environment does, with ALLOW_TRUNCATION=1.
+    """
+    limit = length_limit(resolved)
+    where = "preprocessing.global_max_sequence_length"
+    if not train.rows.rows:
+        raise AffinageError(
+            Problem(
+                where,
+                f"at {limit} tokens, no row of the training split keeps an answer, so nothing would be trained.",
+                remedy="Raise it, or shorten the prompt template.",
+            )
+        )
+    if allow_truncation is None:
+        allow_truncation = os.environ.get("ALLOW_TRUNCATION") == "1"
+    if train.cut > CUT_ALLOWED * len(train.prompt) and not allow_truncation:
+        raise AffinageError(_too_many_cut(resolved, train, where, limit))
+
+
+def _too_many_cut(resolved: Any, train: SplitTokens, where: str, limit: int) -> Problem:
+    features = {"input_features.0": train.prompts_cut, "output_features.0": train.answers_cut}
+    if not train.rows.cut_rows:
+        where = f"{max(features, key=lambda name: features[name])}.preprocessing.max_sequence_length"
+    n, longest = len(train.prompt), int((train.prompt + train.answer).max())
+    return Problem(
+        where,
+        f"{train.cut} of {n} training rows ({train.cut / n:.1%}) would be cut: {train.lost_answer_tokens} answer "
+        f"tokens are lost, {train.lost_answers} answers whole. The limit is {limit} tokens, the longest row has "
+        f"{longest}; limits of the features cut {train.prompts_cut} prompts and {train.answers_cut} answers.",
+        f"{CUT_ALLOWED:.0%} of the rows",
+        "Raise it, shorten the rows or the prompt template, or set ALLOW_TRUNCATION=1 to train on what is left.",
+    )
