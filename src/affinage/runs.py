@@ -1,0 +1,117 @@
+"""Run folders: results/<task>/<config>/<run-id>/, each with a run.json that explains it."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from affinage.errors import AffinageError, Problem
+from affinage.paths import RESULTS, display
+
+MANIFEST_VERSION = 1
+
+
+@dataclass
+class Run:
+    """One run folder and its manifest, which is written again at every `record`."""
+
+    folder: Path
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def record(self, **entries: Any) -> None:
+        """Adds entries to run.json."""
+        manifest = self.manifest | entries
+        write_json(self.folder / "run.json", manifest)
+        self.manifest = manifest
+
+    @property
+    def model_folder(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def weights_folder(self) -> Path:
+        """The adapter (or the full model) with the tokenizer beside it."""
+        return self.model_folder / "model_weights"
+
+
+def create_run(task: str, name: str, results: Path = RESULTS) -> Run:
+    """A new run folder named after the moment (UTC); no run is ever given a folder that exists."""
+    parent = results / task / name
+    parent.mkdir(parents=True, exist_ok=True)
+    started = datetime.now(UTC)
+    stem = started.strftime("%Y%m%d-%H%M%S")
+    for attempt in range(1, 1000):
+        folder = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        run = Run(folder)
+        run.record(
+            version=MANIFEST_VERSION,
+            task=task,
+            config=name,
+            run_id=folder.name,
+            started=started.isoformat(timespec="seconds"),
+            command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+            status="running",
+        )
+        return run
+    raise RuntimeError(f"no free run folder below {parent}")
+
+
+def all_runs(results: Path = RESULTS) -> list[Run]:
+    """Every run below `results`, the one started last first."""
+    runs = [Run(path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in results.glob("*/*/*/run.json")]
+    return sorted(runs, key=lambda run: (run.manifest["started"], run.folder.name), reverse=True)
+
+
+def find_run(run_id: str, results: Path = RESULTS) -> Run:
+    """The run of that id below `results`; "last" is the one started last among those not finished.
+
+    Raises AffinageError when there is none, or more than one.
+    """
+    runs = all_runs(results)
+    if run_id == "last":
+        found = [run for run in runs if run.manifest["status"] != "finished"][:1]
+    else:
+        found = [run for run in runs if run_id in (run.folder.name, str(run.folder), display(run.folder))]
+    if len(found) != 1:
+        recent = ", ".join(run.folder.name for run in runs[:5])
+        what = "no run that ended early." if run_id == "last" else f"{len(found)} runs of that name."
+        raise AffinageError(Problem(f"run {run_id}", what, recent or "no run yet", "Name one by its id or its folder."))
+    return found[0]
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON (UTF-8, NaN and infinity as null) under a temporary name, then renames it into place."""
+    partial = path.with_name(path.name + ".partial")
+    text = json.dumps(_plain(content), ensure_ascii=False, indent=2, allow_nan=False)
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
+    """Writes one JSON object per line, under a temporary name first."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(map(json_line, records)), encoding="utf-8")
+    partial.replace(path)
+
+
+def json_line(record: Mapping[str, Any]) -> str:
+    """The record as one line of JSON, NaN and infinity as null."""
+    return json.dumps(_plain(record), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,261 @@
+"""One training run from a YAML config to a run folder with the model, its scores and its manifest."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from ludwig.api import LudwigModel
+from ludwig.callbacks import Callback
+from ludwig.error import LudwigError
+from ludwig.schema.model_types.base import ModelConfig
+from tqdm import tqdm
+from transformers import AutoConfig
+
+from affinage import data, environment, plots
+from affinage.before_after import before_after, choose_rows, scores
+from affinage.config_check import check_config, check_overridden
+from affinage.configs import apply_overrides, read_config, task_and_name
+from affinage.console import progress_bar_options
+from affinage.errors import AffinageError, Problem, raise_all
+from affinage.ludwig_ext import register
+from affinage.prompts import prompt_columns
+from affinage.runs import Run, create_run, write_json, write_jsonl
+
+USER_CONFIG = "user_config.yaml"
+SEED = 42  # Ludwig's own default; a run is repeated with the same one
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave: its folder, the scores by label and side, and the records they were computed from."""
+
+    run: Run
+    scores: dict[str, dict[str, Any]]
+    records: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run needs, checked before the first minute is spent."""
+
+    task: str
+    name: str
+    config: dict[str, Any]
+    resolved: Any
+    dataset: str
+    files: list[Path]
+    splits: dict[str, pd.DataFrame]
+    dropped: dict[str, int]
+
+
+def plan(config_path: Path, dataset: str = "", overrides: str = "") -> Plan:
+    """Reads config and data and fits one to the other. Raises AffinageError for whatever a person must mend."""
+    register()
+    task, name = task_and_name(config_path)
+    config = read_config(config_path)
+    raise_all(check_config(config_path))
+    where = str(config_path)
+    if overrides:
+        config = apply_overrides(config, overrides, resolve(config, where).to_dict())
+        raise_all(check_overridden(config))
+        where = f"{where} with SET"
+    return _fit_data(task, name, config, dataset, where)
+
+
+def _fit_data(task: str, name: str, config: dict[str, Any], dataset: str, where: str) -> Plan:
+    resolved = resolve(config, where)
+    check_base_model(resolved.base_model, resolved.trust_remote_code)
+    files, splits = _rows(task, dataset, resolved)
+    answer = resolved.output_features[0].column
+    data.check_columns(splits, [*prompt_columns(resolved), answer])
+    dropped = data.drop_rows_without_answer(splits, answer)
+    return Plan(task, name, config, resolved, dataset, files, splits, dropped)
+
+
+def resolve(config: dict[str, Any], where: str) -> Any:
+    """The Ludwig config object with defaults filled in. Raises AffinageError with Ludwig's reason when it refuses."""
+    try:
+        return ModelConfig.from_dict(config)
+    except OSError as error:  # Ludwig looks at the base model for the length of its context
+        check_base_model(str(config.get("base_model")))
+        raise AffinageError(Problem(where, str(error).strip().splitlines()[0])) from error
+    except (LudwigError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AffinageError(Problem(where, f"Ludwig refuses this config: {reason}")) from error
+
+
+def check_base_model(base_model: str, trust_remote_code: bool = False) -> None:
+    """Raises AffinageError for a base model that is neither a folder nor to be had from the Hub or its cache."""
+    try:
+        AutoConfig.from_pretrained(base_model, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise AffinageError(
+            Problem(
+                "base_model",
+                f"'{base_model}' could not be loaded: {str(error).strip().splitlines()[0]}",
+                "a folder with a model, or the id of one on the Hugging Face Hub",
+                "Check the name and the network, and set HF_TOKEN if the model asks for a licence.",
+            )
+        ) from error
+
+
+def _rows(task: str, dataset: str, resolved: Any) -> tuple[list[Path], dict[str, pd.DataFrame]]:
+    if dataset.startswith(data.LUDWIG):
+        return [], data.split_rows(data.load_ludwig_dataset(dataset.removeprefix(data.LUDWIG)), resolved, SEED)
+    files = data.dataset_files(task, dataset)
+    return files, data.load_splits(files, resolved, SEED)
+
+
+def train(ready: Plan, results: Path) -> Outcome:
+    """Trains, answers the test rows with base and tuned model, and fills a new run folder."""
+    return complete(start(ready, results), ready)
+
+
+def start(ready: Plan, results: Path) -> Run:
+    """A new run folder that says what is going to run."""
+    run = create_run(ready.task, ready.name, results)
+    (run.folder / "config.yaml").write_text(_yaml(ready.resolved.to_dict()), encoding="utf-8")
+    (run.folder / USER_CONFIG).write_text(_yaml(ready.config), encoding="utf-8")
+    run.record(data=_describe_data(ready), seed=SEED, environment=_environment())
+    return run
+
+
+def plan_again(run: Run) -> Plan:
+    """The plan of a run that ended early, from its own folder. Raises AffinageError when its data has changed."""
+    register()
+    config = read_config(run.folder / USER_CONFIG)
+    ready = _fit_data(
+        run.manifest["task"], run.manifest["config"], config, run.manifest["data"]["dataset"], str(run.folder)
+    )
+    before, now = ({f["name"]: f["sha256"] for f in d["files"]} for d in (run.manifest["data"], _describe_data(ready)))
+    if before != now:
+        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        raise AffinageError(
+            Problem(
+                f"run {run.folder.name}",
+                f"its data has changed since: {', '.join(changed)}.",
+                remedy="Put the data back as it was, or start a new run.",
+            )
+        )
+    return ready
+
+
+def complete(run: Run, ready: Plan, callbacks: Sequence[Callback] = ()) -> Outcome:
+    """Trains from the run's last checkpoint, or from the start, and does all that comes after.
+
+    `callbacks` are Ludwig's. Raises KeyboardInterrupt, with a checkpoint saved, after Ctrl-C.
+    """
+    run.record(status="running", error=None)
+    try:
+        with _library_log(run.folder / "train.log"):
+            ludwig = _fit(run, ready, callbacks)
+            outcome = _measure(run, ready, ludwig)
+    except BaseException as error:
+        run.record(status="interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=repr(error))
+        raise
+    run.record(status="finished")
+    return outcome
+
+
+def _yaml(config: dict[str, Any]) -> str:
+    return yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
+
+
+def _environment() -> dict[str, Any]:
+    """Versions and hardware; which tokens are set and which servers answer is nobody's business later."""
+    return {key: value for key, value in environment.collect().items() if key not in ("tokens", "ollama")}
+
+
+def _describe_data(ready: Plan) -> dict[str, Any]:
+    return {
+        "dataset": ready.dataset,
+        "files": [{"name": path.name, "sha256": data.sha256(path)} for path in ready.files],
+        "rows": {name: len(rows) for name, rows in ready.splits.items()},
+        "dropped_without_answer": ready.dropped,
+    }
+
+
+@contextlib.contextmanager
+def _library_log(path: Path) -> Iterator[None]:
+    """Inside, what the libraries log, warn and print goes to a file; our own progress stays on screen."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("ludwig", "transformers", "py.warnings")]
+    before = [(logger.level, logger.propagate, logger.handlers) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        with path.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+            yield
+    finally:
+        logging.captureWarnings(False)
+        handler.close()
+        for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
+            logger.level, logger.propagate, logger.handlers = level, propagate, handlers
+
+
+class _TrainerSeen(Callback):
+    """Keeps hold of the trainer, which Ludwig makes and drops inside `LudwigModel.train`."""
+
+    trainer: Any = None
+
+    def on_trainer_train_setup(self, trainer, save_path, is_coordinator, **kwargs):
+        self.trainer = trainer
+
+
+def _fit(run: Run, ready: Plan, callbacks: Sequence[Callback]) -> Any:
+    """Trains through LudwigModel, and records steps, losses, tokens, seconds and peak memory."""
+    started, seen = time.monotonic(), _TrainerSeen()
+    ludwig = LudwigModel(
+        ready.config,
+        logging_level=logging.INFO,
+        backend=ready.config.get("backend", "local"),
+        callbacks=[seen, *callbacks],
+    )
+    ludwig.train(
+        training_set=ready.splits["train"],
+        validation_set=ready.splits.get("validation"),
+        model_resume_path=str(run.folder),  # an existing folder without a checkpoint: Ludwig writes right there
+        skip_save_processed_input=True,
+        random_seed=SEED,
+    )
+    _record_training(run, seen.trainer, time.monotonic() - started)
+    return ludwig
+
+
+def _record_training(run: Run, trainer: Any, seconds: float) -> None:
+    steps, evaluations = trainer.progress.records, trainer.evaluations.history
+    run.record(training=trainer.summary() | {"seconds_with_loading": round(seconds, 1)})
+    (run.folder / "plots").mkdir(exist_ok=True)
+    plots.loss_curve(steps, evaluations, trainer.evaluations.best_step, run.folder / "plots" / "loss.png")
+
+
+def _measure(run: Run, ready: Plan, ludwig: Any) -> Outcome:
+    """Answers the test rows before and after, and scores them; a run without a test split has no scores."""
+    if "test" not in ready.splits:
+        return Outcome(run, {}, [])
+    rows = choose_rows(ready.splits["test"])
+    started = time.monotonic()
+    with tqdm(total=2 * len(rows), desc="answering the test rows", unit="answer", **progress_bar_options()) as bar:
+        records = before_after(ludwig.model, ludwig.config_obj, rows, generation_batch(ready), bar.update)
+    result = scores(records)
+    write_jsonl(run.folder / "predictions.jsonl", records)
+    metrics = {"split": "test", "rows_in_split": len(ready.splits["test"]), "scores": result}
+    write_json(run.folder / "metrics.json", metrics)
+    run.record(metrics=metrics, answering_seconds=round(time.monotonic() - started, 1))
+    return Outcome(run, result, records)
+
+
+def generation_batch(ready: Plan) -> int:
+    """Rows answered at a time: what the config says for evaluation, but not fewer than for training."""
+    trainer = ready.resolved.trainer
+    sizes = [size for size in (trainer.eval_batch_size, trainer.batch_size) if isinstance(size, int)]
+    return max(sizes, default=1)

@@ -1,0 +1,89 @@
+"""Every command in the README is one that a test runs, and every path in it exists."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from affinage.paths import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = set(re.findall(r"`(make[^`]*)`", README)) | set(re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL))
+
+RUN_HERE = {
+    "make",
+    "make check",
+    "make env",
+    "make list",
+    "make lint",
+    "make data-quickstart",
+    'make train SET="trainer.train_steps=20 adapter.r=2"',
+    "make train CONFIG=ludwig_configs/voix-passive/petit-llama-lora.yaml",
+    "make train CONFIG=ludwig_configs/voix-passive/petit-llama-full.yaml",
+}
+ELSEWHERE = {
+    "make train": "test_make_train_teaches_petit_llama below",
+    "make train RESUME=last": "test_resume.py, through tools/train.py",
+    "make show RUN=last": "test_scripts.py, on the run of a test",
+    "make test": "the run that this test is part of",
+    "make test-fast": "a part of the run that this test is part of",
+    "make benchmark": "test_benchmarks.py, on a small model",
+    "make model-quickstart": "test_petit_llama.py, for two steps",
+    **{
+        f"make train CONFIG=ludwig_configs/alpaca/{name}.yaml DATASET=ludwig://alpaca": "test_shipped_configs.py"
+        for name in ("mistral-7b-qlora", "llama-3.1-8b-qlora", "gpt2-lora")
+    },
+}
+
+
+def make(command, results):
+    """Runs a README command in the project; its run folder goes to `results` instead of results/."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    where = f' RESULTS="{results}"' if command.startswith("make train") else ""
+    where += ' SET="trainer.train_steps=20"' if "CONFIG=" in command else ""  # the whole run is that of `make train`
+    return subprocess.run(
+        command + where, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_every_command_is_run_by_a_test():
+    assert RUN_HERE | set(ELSEWHERE) == COMMANDS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", sorted(RUN_HERE))
+def test_the_command_works_as_printed(command, tmp_path):
+    done = make(command, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_make_train_teaches_petit_llama(tmp_path):
+    done = make("make train", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (folder,) = (path.parent for path in tmp_path.rglob("run.json"))
+    scores = json.loads((folder / "metrics.json").read_text())["scores"]["all"]
+    assert scores["tuned"]["n"] == 400
+    assert scores["tuned"]["exact_match"] >= 0.85
+    assert scores["base"]["exact_match"] < 0.10
+    assert (folder / "model" / "training_checkpoints" / "latest.pt").stat().st_size < 1_000_000
+
+
+def test_every_path_in_the_readme_exists():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    tree = re.findall(r"^(\S+/|Makefile)  ", README, re.MULTILINE)
+    named = re.findall(r"`((?:src|tests|tools|results|datasets|ludwig_configs)/[\w./-]+)`", README)
+    paths = [path for path in links + tree + named if "://" not in path]
+    assert len(tree) >= 10
+    made_by_people = ("datasets/<task>", "results/<task>")
+    assert [path for path in paths if not (ROOT / path).exists() and not path.startswith(made_by_people)] == []
+
+
+def test_the_modules_in_the_tree_exist_and_none_is_missing():
+    tree = README.split("## Where things are")[1].split("```")[1]
+    named = set(re.findall(r"\b(\w+\.py)\b", tree))
+    real = {path.name for path in (ROOT / "src" / "affinage").glob("*.py")}
+    assert named <= real

@@ -1,0 +1,35 @@
+"""Shows one run on one screen: what ran, on what, and what came out.
+
+.venv/bin/python tools/show_run.py --run last
+"""
+
+import argparse
+from pathlib import Path
+
+from affinage.console import next_command, run_script, stdout
+from affinage.paths import RESULTS, display
+from affinage.reports import run_facts, scores_table
+from affinage.runs import all_runs, find_run
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", default="last", help="a run's id or folder, or last, the newest one (default)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where run folders are (default: results/)")
+    arguments = parser.parse_args(argv)
+    newest = all_runs(arguments.results)[:1] if arguments.run == "last" else []
+    run = newest[0] if newest else find_run(arguments.run, arguments.results)
+    stdout.print(run_facts(run))
+    metrics = run.manifest.get("metrics")
+    if metrics:
+        stdout.print(scores_table(metrics["scores"], metrics["rows_in_split"]))
+    picture = run.folder / "plots" / "loss.png"
+    if picture.exists():
+        stdout.print(f"Loss curve: {display(picture)}")
+    unfinished = run.manifest["status"] != "finished"
+    next_command(f"make train RESUME={run.folder.name}" if unfinished else "make list")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))

@@ -1,0 +1,100 @@
+"""Trains one config, answers the test rows before and after, and fills a folder in results/.
+
+.venv/bin/python tools/train.py --config ludwig_configs/voix-passive/petit-llama-qlora.yaml
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
+from affinage.paths import CONFIGS, RESULTS, ROOT, display
+from affinage.reports import best_validation_loss, scores_table
+from affinage.runs import find_run
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", type=Path, help="a YAML file in ludwig_configs/<task>/")
+    what.add_argument("--resume", metavar="RUN", help="go on with a run that ended early: its id, its folder, or last")
+    parser.add_argument("--dataset", default="", help="a file or folder of rows (default: datasets/<task>/)")
+    parser.add_argument("--set", default="", help='overrides, such as "trainer.epochs=1 adapter.r=32"')
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where run folders go (default: results/)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse(argv)
+    config = arguments.config and arguments.config.resolve()
+    dataset = arguments.dataset
+    if dataset and "://" not in dataset:
+        dataset = str(Path(dataset).resolve())
+    results = arguments.results.resolve()
+    os.chdir(ROOT)  # shipped configs name models/petit-llama relative to the project
+    quiet_libraries()
+    run = find_run(arguments.resume, results) if arguments.resume else None
+    stderr.print(f"[dim]{display(run.folder if run else config)}: loading Ludwig (about 10 s)[/]")
+    from affinage import preview, training
+
+    plan = training.plan_again(run) if run else training.plan(config, dataset, arguments.set)
+    show_plan(plan)
+    if not run:
+        preview.refuse(plan)
+    run = run or training.start(plan, results)
+    try:
+        outcome = training.complete(run, plan)
+    except KeyboardInterrupt as stop:
+        stdout.print(f"Interrupted: {stop or 'at once'}. The last checkpoint is in {display(run.folder)}.")
+        next_command(f"make train RESUME={run.folder.name}")
+        return 130
+    show_outcome(outcome, plan, config or CONFIGS / plan.task / f"{plan.name}.yaml")
+    return 0
+
+
+def show_plan(plan) -> None:
+    rows = ", ".join(f"{name} {len(part):,}" for name, part in plan.splits.items())
+    stderr.print(f"base model {plan.config['base_model']}; rows: {rows}", style="dim")
+    for name, n in plan.dropped.items():
+        if n:
+            stderr.print(f"[yellow]{n} {name} rows have no answer and are left out[/]")
+
+
+def show_outcome(outcome, plan, config: Path) -> None:
+    run, training = outcome.run, outcome.run.manifest["training"]
+    if training["cut_rows"]:
+        stdout.print(
+            f"[yellow]The length limit cut {training['cut_rows']} of {training['trained_rows']} training rows "
+            f"({training['cut_answer_tokens']} answer tokens); {len(training['skipped_rows'])} were left out whole.[/]"
+        )
+    if outcome.scores:
+        stdout.print(scores_table(outcome.scores, run.manifest["metrics"]["rows_in_split"]))
+        show_samples(outcome.records)
+    best = best_validation_loss(training)
+    loss = "" if best is None else f", validation loss {best:.4f}"
+    stdout.print(
+        f"\nTrained {training['trainable_parameters']:,} of {training['parameters']:,} parameters for "
+        f"{training['steps']} steps in {training['seconds']:.0f} s; best at step {training['best_step']}{loss}."
+    )
+    stdout.print(f"Run folder:  {display(run.folder)}")
+    stdout.print(f"Weights:     {display(run.weights_folder)}")
+    stdout.print(f"Loss curve:  {display(run.folder / 'plots' / 'loss.png')}")
+    rate = plan.resolved.trainer.learning_rate
+    other = f"trainer.learning_rate={rate / 2:g}" if isinstance(rate, float) else "trainer.learning_rate=0.0001"
+    next_command(f'make train CONFIG={display(config)} SET="{other}"')
+
+
+def show_samples(records: list[dict], n: int = 3) -> None:
+    from rich.text import Text
+
+    for i in range(min(n, len(records))):
+        record = records[i * len(records) // n]
+        stdout.print(f"\n[bold]Sample {i + 1}[/]")
+        for name in ("instruction", "input", "reference", "base", "tuned"):
+            if name in record:
+                text = " ".join(str(record[name]).split())
+                stdout.print(Text(f"  {name + ':':<13}{text if len(text) <= 200 else text[:199] + '…'}"))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
