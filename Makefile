@@ -8,6 +8,9 @@ else
 PYTHON_VENV := .venv/bin/python
 endif
 
+# One thread each: the threads of several processes that share the cores wait for one another.
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+
 CONFIG = ludwig_configs/voix-passive/petit-llama-qlora.yaml
 DATASET =
 SET =
@@ -18,7 +21,7 @@ UPGRADE =
 # Recipes read these from the environment, so that spaces and quotes in a value reach the script as typed.
 export CONFIG DATASET SET RESUME RUN RESULTS UPGRADE
 
-.PHONY: help venv setup env data-quickstart model-quickstart check train list show benchmark test test-fast lint lock clean
+.PHONY: help venv setup env data-quickstart model-quickstart check train list show reproduce benchmark test test-fast lint lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "%s%s\n", gap, substr($$0, 5); gap = "\n" } \
@@ -50,6 +53,9 @@ list: venv ## List the runs, newest first
 show: venv ## Show one run on one screen: RUN=run (default: the newest)
 	@$(PYTHON_VENV) tools/show_run.py --run "$$RUN" $${RESULTS:+--results "$$RESULTS"}
 
+reproduce: venv ## Repeat a run from its folder and compare every loss: RUN=run (default: the newest)
+	@$(PYTHON_VENV) tools/reproduce.py --run "$$RUN" $${RESULTS:+--results "$$RESULTS"}
+
 ##@ Make the quick start's data and model again (both are in the repository)
 data-quickstart: venv ## Make datasets/voix-passive
 	@$(PYTHON_VENV) tools/make_voix_passive.py
@@ -59,10 +65,10 @@ model-quickstart: venv ## Pretrain models/petit-llama
 
 ##@ Check the project
 test: venv ## Run every test, those that train or install included
-	@$(PYTHON_VENV) -m pytest
+	@$(PYTEST)
 
 test-fast: venv ## Run the tests that take seconds
-	@$(PYTHON_VENV) -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 lint: venv ## Check style, format and types (ruff, mypy)
 	@$(PYTHON_VENV) -m ruff check

@@ -8,6 +8,7 @@ import pytest
 
 from affinage.paths import ROOT
 
+pytestmark = pytest.mark.xdist_group("benchmarks")  # one measurement for all of them
 SPREAD = {"min", "median", "max"}
 
 

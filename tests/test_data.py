@@ -81,9 +81,8 @@ def test_text_that_looks_like_something_else_stays_as_written(tmp_path, suffix, 
     [
         ("a.jsonl", b'{"a": 1}\n{"a": \n'),
         ("a.json", b"{"),
-        ("a.csv", b""),
         ("a.csv", b"a,b\n1,2,3,4\n1,2,3,4,5,6\n"),
-        ("a.csv", b"a\n\xff\xfe\n"),
+        ("a.csv", b"a,a\n1,2\n"),
         ("a.parquet", b"PAR?"),
     ],
 )

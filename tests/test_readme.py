@@ -26,6 +26,7 @@ RUN_HERE = {
 ELSEWHERE = {
     "make train": "test_make_train_teaches_petit_llama below",
     "make train RESUME=last": "test_resume.py, through tools/train.py",
+    "make reproduce RUN=last": "test_scripts.py, on the run of a test",
     "make show RUN=last": "test_scripts.py, on the run of a test",
     "make test": "the run that this test is part of",
     "make test-fast": "a part of the run that this test is part of",

@@ -77,5 +77,8 @@ def test_train_says_on_stdout_what_it_made_and_what_to_type_next(tmp_path):
     assert manifest.parent.name in listed.stdout and "finished" in listed.stdout
     one = run(ROOT / "tools" / "show_run.py", "--run", "last", "--results", tmp_path)
     assert "3 of 3" in one.stdout and "Test split: 400 rows" in one.stdout and "Next: make list" in one.stdout
+    again = run(ROOT / "tools" / "reproduce.py", "--run", manifest.parent.name, "--results", tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "all 3 losses are identical. repeated" in again.stdout and "not as it was" not in again.stdout
     for noise in ("Warning", "gemm_4bit", "Setting generation", "Loading weights", "trainable params"):
         assert noise not in done.stdout + done.stderr, noise

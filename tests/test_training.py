@@ -185,3 +185,43 @@ def test_a_base_model_that_cannot_be_had_gives_one_error_with_its_name(project):
     config, data = project(base_model="nobody/no-such-model")
     with pytest.raises(AffinageError, match="base_model: 'nobody/no-such-model' could not be loaded"):
         training.plan(config, str(data))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trainer", "adapter", "sign"),
+    [
+        ({"learning_rate": 1e-9, "batch_size": 2, "epochs": 1}, {"type": "lora"}, "does not move"),
+        ({"learning_rate": 0.5, "epochs": 2, "gradient_clipping": {"clipglobalnorm": None}}, None, "exploded"),
+    ],
+)
+def test_a_run_in_trouble_is_marked_in_its_manifest_and_on_screen(run, capfd, trainer, adapter, sign):
+    manifest = run(trainer={**TRAINER, **trainer}, adapter=adapter).run.manifest
+    assert [found["sign"] for found in manifest["health"]] == [sign]
+    assert f"warning: {sign}: the loss" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_a_number_fails_the_run_with_its_causes(run, tmp_path):
+    from affinage.errors import AffinageError
+    from affinage.runs import all_runs
+
+    with pytest.raises(AffinageError, match=r"the loss is (nan|inf).*learning_rate is too high"):
+        run(trainer={**TRAINER, "learning_rate": 1e30, "epochs": 4}, adapter=None)
+    (failed,) = all_runs(tmp_path / "results")
+    assert failed.manifest["status"] == "failed"
+    assert failed.manifest["health"][0]["sign"] == "not a number"
+
+
+@pytest.mark.slow
+def test_a_run_that_another_process_holds_is_left_alone(run):
+    from affinage import training
+    from affinage.errors import AffinageError
+
+    done = run().run
+    done.record(status="running")
+    assert done.status == "killed"
+    with done.held():
+        assert done.status == "running"
+        with pytest.raises(AffinageError, match="another process is working on it"):
+            training.complete(done, training.plan_again(done))

@@ -9,7 +9,7 @@ from pathlib import Path
 from affinage.console import next_command, run_script, stdout
 from affinage.paths import RESULTS, display
 from affinage.reports import run_facts, scores_table
-from affinage.runs import all_runs, find_run
+from affinage.runs import newest_or_named
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -17,8 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", default="last", help="a run's id or folder, or last, the newest one (default)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where run folders are (default: results/)")
     arguments = parser.parse_args(argv)
-    newest = all_runs(arguments.results)[:1] if arguments.run == "last" else []
-    run = newest[0] if newest else find_run(arguments.run, arguments.results)
+    run = newest_or_named(arguments.run, arguments.results)
     stdout.print(run_facts(run))
     metrics = run.manifest.get("metrics")
     if metrics:
@@ -26,8 +25,8 @@ def main(argv: list[str] | None = None) -> int:
     picture = run.folder / "plots" / "loss.png"
     if picture.exists():
         stdout.print(f"Loss curve: {display(picture)}")
-    unfinished = run.manifest["status"] != "finished"
-    next_command(f"make train RESUME={run.folder.name}" if unfinished else "make list")
+    ended_early = run.status not in ("finished", "running")
+    next_command(f"make train RESUME={run.folder.name}" if ended_early else "make list")
     return 0
 
 

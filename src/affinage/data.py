@@ -1,5 +1,6 @@
 """Finds a task's rows, reads them and splits them as the config says."""
 
+import csv
 import hashlib
 import json
 from collections.abc import Callable
@@ -8,25 +9,61 @@ from typing import Any
 
 import pandas as pd
 
-from affinage.errors import AffinageError, Problem
+from affinage.errors import AffinageError, Problem, raise_all
 from affinage.paths import DATASETS, display
 
 SPLITS = ("train", "validation", "test")
 LUDWIG = "ludwig://"
+MIN_TRAIN_ROWS = 3  # Ludwig takes fewer for a mistake
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
     lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would also split inside a text
-    return pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object)
+    return _table([_parsed(line, f"line {n}") for n, line in enumerate(lines, 1) if line.strip()], "line")
 
 
 def _read_json(path: Path) -> pd.DataFrame:
-    return pd.DataFrame(json.loads(path.read_text(encoding="utf-8-sig")), dtype=object)
+    rows = _parsed(path.read_text(encoding="utf-8-sig"), "the file")
+    if not isinstance(rows, list):
+        raise ValueError("it holds no list of rows")
+    return _table(rows, "row")
+
+
+def _parsed(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, " if place == "the file" else ""
+        raise ValueError(f"{place} is no JSON: {where}column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError(f"{place} is nested too deeply") from error
+
+
+def _table(rows: list[Any], unit: str) -> pd.DataFrame:
+    odd = next((n for n, row in enumerate(rows, 1) if not isinstance(row, dict)), None)
+    if odd is not None:
+        raise ValueError(f"{unit} {odd} holds no object with columns")
+    return pd.DataFrame(rows, dtype=object)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    separator = "\t" if path.suffix == ".tsv" else ","
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    csv.field_size_limit(2**31 - 1)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+        try:
+            header = next(reader, [])
+            rows = [_cells(row, header, reader.line_num) for row in reader if row]
+        except csv.Error as error:
+            raise ValueError(f"line {reader.line_num}: {error}") from error
+    if len(set(header)) < len(header):
+        raise ValueError("two columns have the same name")
+    return pd.DataFrame(rows, columns=header, dtype=object)
+
+
+def _cells(row: list[str], header: list[str], line: int) -> list[str]:
+    if len(row) != len(header):
+        raise ValueError(f"line {line} has {len(row)} cells, the header {len(header)}")
+    return row
 
 
 # Cells stay what they are: "007" is no number, and an empty cell is no "nan".
@@ -69,10 +106,17 @@ def read_rows(path: Path) -> pd.DataFrame:
     """The rows of one file; a missing cell is an empty text. Raises AffinageError for a file that cannot be read."""
     try:
         rows = READERS[path.suffix](path)
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise AffinageError(
+            Problem(display(path), f"line {line} is not UTF-8: {error.reason}.", remedy="Save the file as UTF-8.")
+        ) from error
     except (ValueError, OSError) as error:
         raise AffinageError(
             Problem(display(path), f"cannot be read as {path.suffix[1:]}: {error}.", remedy="Check the file.")
         ) from error
+    if rows.empty:
+        raise AffinageError(Problem(display(path), "holds no row.", remedy="Check the file."))
     return rows.astype(object).where(rows.notna(), "")
 
 
@@ -139,6 +183,20 @@ def check_columns(splits: dict[str, pd.DataFrame], columns: list[str]) -> None:
     ]
     if problems:
         raise AffinageError(*problems)
+
+
+def check_rows(splits: dict[str, pd.DataFrame]) -> None:
+    """Raises AffinageError for a split that cannot be trained on or compared: no rows, too few, or ids that repeat."""
+    problems = []
+    if len(splits.get("train", ())) < MIN_TRAIN_ROWS:
+        found = f"{len(splits.get('train', ()))} rows to train on."
+        problems.append(Problem("the train split", found, f"{MIN_TRAIN_ROWS} or more with an answer"))
+    for name, rows in splits.items():
+        twice = rows[rows["id"].duplicated() & (rows["id"] != "")]["id"].tolist() if "id" in rows else []
+        if twice:
+            found = f"{len(twice)} rows have an id that stood before, such as '{twice[0]}'."
+            problems.append(Problem(f"the {name} split", found, remedy="Give every row an id of its own, or none."))
+    raise_all(problems)
 
 
 def sha256(path: Path) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
+from affinage.health import sentence
 from affinage.paths import display
 from affinage.runs import Run
 
@@ -34,8 +35,12 @@ def runs_table(runs: list[Run]) -> Table:
         table.add_column(heading, justify="right")
     for run in runs:
         name = f"{run.manifest['task']}/{run.manifest['config']}"
-        table.add_row(run.folder.name, name, run.manifest["status"], *_numbers(run.manifest))
+        table.add_row(run.folder.name, name, ", ".join([run.status, *_signs(run)]), *_numbers(run.manifest))
     return table
+
+
+def _signs(run: Run) -> list[str]:
+    return [sign["sign"] for sign in run.manifest.get("health", [])]
 
 
 def best_validation_loss(training: dict[str, Any]) -> float | None:
@@ -70,7 +75,7 @@ def _facts(run: Run) -> dict[str, str]:
     packages = environment.get("packages", {})
     return {
         "run": display(run.folder),
-        "status": manifest["status"] + (f": {manifest['error']}" if manifest.get("error") else ""),
+        "status": run.status + (f": {manifest['error']}" if manifest.get("error") else ""),
         "started": manifest["started"],
         "command": " ".join(manifest["command"]),
         "commit": f"{git.get('commit') or 'none'}{' (with changes)' if git.get('dirty') else ''}",
@@ -79,8 +84,16 @@ def _facts(run: Run) -> dict[str, str]:
         "seed": str(manifest.get("seed", "")),
         "data": ", ".join(f"{file['name']} {file['sha256'][:12]}" for file in data.get("files", [])),
         "rows": ", ".join(f"{name} {n:,}" for name, n in data.get("rows", {}).items()),
+        "base model": _base_model(manifest.get("base_model", {})),
         **_training_facts(manifest.get("training", {})),
+        "trouble": "\n".join(map(sentence, manifest.get("health", []))),
+        "repeat": manifest.get("make", ""),
     }
+
+
+def _base_model(base: dict[str, Any]) -> str:
+    revision = base.get("revision") or base.get("files", {}).get("model.safetensors", "")
+    return f"{base['id']} {revision[:12]}".strip() if base else ""
 
 
 def _training_facts(training: dict[str, Any]) -> dict[str, str]:

@@ -3,11 +3,14 @@
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from affinage.errors import AffinageError, Problem
 from affinage.paths import RESULTS, display
@@ -28,6 +31,43 @@ class Run:
         write_json(self.folder / "run.json", manifest)
         self.manifest = manifest
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, this process alone works on the run; the system lets go of it when the process dies.
+
+        Raises AffinageError when another process holds it.
+        """
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise AffinageError(
+                Problem(
+                    f"run {self.folder.name}", "another process is working on it.", remedy="Wait, or stop that one."
+                )
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _lock(self) -> FileLock:
+        return FileLock(self.folder / ".lock", is_singleton=False)
+
+    @property
+    def status(self) -> str:
+        """What run.json says; "killed" when that is "running" and no process works on the run."""
+        status = self.manifest["status"]
+        if status != "running":
+            return status
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return status
+        lock.release()
+        return "killed"
+
     @property
     def model_folder(self) -> Path:
         return self.folder / "model"
@@ -38,30 +78,38 @@ class Run:
         return self.model_folder / "model_weights"
 
 
-def create_run(task: str, name: str, results: Path = RESULTS) -> Run:
-    """A new run folder named after the moment (UTC); no run is ever given a folder that exists."""
+def new_folder(task: str, name: str, results: Path = RESULTS) -> Path:
+    """A new folder named after the moment (UTC); no two runs are ever given the same one."""
     parent = results / task / name
     parent.mkdir(parents=True, exist_ok=True)
-    started = datetime.now(UTC)
-    stem = started.strftime("%Y%m%d-%H%M%S")
+    stem = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     for attempt in range(1, 1000):
         folder = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
         try:
             folder.mkdir()
         except FileExistsError:
             continue
-        run = Run(folder)
-        run.record(
-            version=MANIFEST_VERSION,
-            task=task,
-            config=name,
-            run_id=folder.name,
-            started=started.isoformat(timespec="seconds"),
-            command=[Path(sys.argv[0]).name, *sys.argv[1:]],
-            status="running",
-        )
-        return run
+        return folder
     raise RuntimeError(f"no free run folder below {parent}")
+
+
+def create_run(task: str, name: str, results: Path = RESULTS, files: Mapping[str, str] | None = None, **entries) -> Run:
+    """A new run: its folder with text files in it, and last the manifest, without which a folder is no run."""
+    folder = new_folder(task, name, results)
+    for file, text in (files or {}).items():
+        (folder / file).write_text(text, encoding="utf-8")
+    run = Run(folder)
+    run.record(
+        version=MANIFEST_VERSION,
+        task=task,
+        config=name,
+        run_id=folder.name,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        status="running",
+        **entries,
+    )
+    return run
 
 
 def all_runs(results: Path = RESULTS) -> list[Run]:
@@ -71,13 +119,13 @@ def all_runs(results: Path = RESULTS) -> list[Run]:
 
 
 def find_run(run_id: str, results: Path = RESULTS) -> Run:
-    """The run of that id below `results`; "last" is the one started last among those not finished.
+    """The run of that id below `results`; "last" is the one started last among those that ended early.
 
     Raises AffinageError when there is none, or more than one.
     """
     runs = all_runs(results)
     if run_id == "last":
-        found = [run for run in runs if run.manifest["status"] != "finished"][:1]
+        found = [run for run in runs if run.status not in ("finished", "running")][:1]
     else:
         found = [run for run in runs if run_id in (run.folder.name, str(run.folder), display(run.folder))]
     if len(found) != 1:
@@ -85,6 +133,12 @@ def find_run(run_id: str, results: Path = RESULTS) -> Run:
         what = "no run that ended early." if run_id == "last" else f"{len(found)} runs of that name."
         raise AffinageError(Problem(f"run {run_id}", what, recent or "no run yet", "Name one by its id or its folder."))
     return found[0]
+
+
+def newest_or_named(run_id: str, results: Path = RESULTS) -> Run:
+    """The run of that id, or for "last" the one started last, however it ended. Raises AffinageError without one."""
+    newest = all_runs(results)[:1] if run_id == "last" else []
+    return newest[0] if newest else find_run(run_id, results)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from ludwig.schema.model_types.base import ModelConfig
 from tqdm import tqdm
 from transformers import AutoConfig
 
-from affinage import data, environment, plots
+from affinage import data, health, plots, provenance, trackers
 from affinage.before_after import before_after, choose_rows, scores
 from affinage.config_check import check_config, check_overridden
 from affinage.configs import apply_overrides, read_config, task_and_name
@@ -52,6 +52,7 @@ class Plan:
     files: list[Path]
     splits: dict[str, pd.DataFrame]
     dropped: dict[str, int]
+    make: str = ""
 
 
 def plan(config_path: Path, dataset: str = "", overrides: str = "") -> Plan:
@@ -65,17 +66,18 @@ def plan(config_path: Path, dataset: str = "", overrides: str = "") -> Plan:
         config = apply_overrides(config, overrides, resolve(config, where).to_dict())
         raise_all(check_overridden(config))
         where = f"{where} with SET"
-    return _fit_data(task, name, config, dataset, where)
+    return _fit_data(task, name, config, dataset, where, provenance.make_line(config_path, dataset, overrides))
 
 
-def _fit_data(task: str, name: str, config: dict[str, Any], dataset: str, where: str) -> Plan:
+def _fit_data(task: str, name: str, config: dict[str, Any], dataset: str, where: str, make: str) -> Plan:
     resolved = resolve(config, where)
     check_base_model(resolved.base_model, resolved.trust_remote_code)
     files, splits = _rows(task, dataset, resolved)
     answer = resolved.output_features[0].column
     data.check_columns(splits, [*prompt_columns(resolved), answer])
     dropped = data.drop_rows_without_answer(splits, answer)
-    return Plan(task, name, config, resolved, dataset, files, splits, dropped)
+    data.check_rows(splits)
+    return Plan(task, name, config, resolved, dataset, files, splits, dropped, make)
 
 
 def resolve(config: dict[str, Any], where: str) -> Any:
@@ -117,13 +119,21 @@ def train(ready: Plan, results: Path) -> Outcome:
     return complete(start(ready, results), ready)
 
 
-def start(ready: Plan, results: Path) -> Run:
-    """A new run folder that says what is going to run."""
-    run = create_run(ready.task, ready.name, results)
-    (run.folder / "config.yaml").write_text(_yaml(ready.resolved.to_dict()), encoding="utf-8")
-    (run.folder / USER_CONFIG).write_text(_yaml(ready.config), encoding="utf-8")
-    run.record(data=_describe_data(ready), seed=SEED, environment=_environment())
-    return run
+def start(ready: Plan, results: Path, **entries: Any) -> Run:
+    """A new run folder that says what is going to run; `entries` go into its manifest."""
+    files = {"config.yaml": _yaml(ready.resolved.to_dict()), USER_CONFIG: _yaml(ready.config)}
+    return create_run(
+        ready.task,
+        ready.name,
+        results,
+        files,
+        make=ready.make,
+        data=_describe_data(ready),
+        base_model=provenance.describe_base_model(ready.resolved.base_model, ready.resolved.trust_remote_code),
+        seed=SEED,
+        environment=provenance.describe_environment(),
+        **entries,
+    )
 
 
 def plan_again(run: Run) -> Plan:
@@ -131,7 +141,12 @@ def plan_again(run: Run) -> Plan:
     register()
     config = read_config(run.folder / USER_CONFIG)
     ready = _fit_data(
-        run.manifest["task"], run.manifest["config"], config, run.manifest["data"]["dataset"], str(run.folder)
+        run.manifest["task"],
+        run.manifest["config"],
+        config,
+        run.manifest["data"]["dataset"],
+        str(run.folder),
+        run.manifest.get("make", ""),
     )
     before, now = ({f["name"]: f["sha256"] for f in d["files"]} for d in (run.manifest["data"], _describe_data(ready)))
     if before != now:
@@ -149,36 +164,29 @@ def plan_again(run: Run) -> Plan:
 def complete(run: Run, ready: Plan, callbacks: Sequence[Callback] = ()) -> Outcome:
     """Trains from the run's last checkpoint, or from the start, and does all that comes after.
 
-    `callbacks` are Ludwig's. Raises KeyboardInterrupt, with a checkpoint saved, after Ctrl-C.
+    `callbacks` are Ludwig's. Raises KeyboardInterrupt, with a checkpoint saved, after Ctrl-C, and AffinageError
+    when another process is working on the run.
     """
-    run.record(status="running", error=None)
-    try:
-        with _library_log(run.folder / "train.log"):
-            ludwig = _fit(run, ready, callbacks)
-            outcome = _measure(run, ready, ludwig)
-    except BaseException as error:
-        run.record(status="interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=repr(error))
-        raise
-    run.record(status="finished")
-    return outcome
+    with run.held():
+        run.record(status="running", error=None)
+        try:
+            with _library_log(run.folder / "train.log"), trackers.tracking(run) as tracking:
+                ludwig = _fit(run, ready, [*tracking, *callbacks])
+                outcome = _measure(run, ready, ludwig)
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            run.record(status="interrupted" if stopped else "failed", error=repr(error))
+            raise
+        run.record(status="finished")
+        return outcome
 
 
 def _yaml(config: dict[str, Any]) -> str:
     return yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
 
 
-def _environment() -> dict[str, Any]:
-    """Versions and hardware; which tokens are set and which servers answer is nobody's business later."""
-    return {key: value for key, value in environment.collect().items() if key not in ("tokens", "ollama")}
-
-
 def _describe_data(ready: Plan) -> dict[str, Any]:
-    return {
-        "dataset": ready.dataset,
-        "files": [{"name": path.name, "sha256": data.sha256(path)} for path in ready.files],
-        "rows": {name: len(rows) for name, rows in ready.splits.items()},
-        "dropped_without_answer": ready.dropped,
-    }
+    return provenance.describe_data(ready.dataset, ready.files, ready.splits, ready.dropped)
 
 
 @contextlib.contextmanager
@@ -220,20 +228,28 @@ def _fit(run: Run, ready: Plan, callbacks: Sequence[Callback]) -> Any:
         backend=ready.config.get("backend", "local"),
         callbacks=[seen, *callbacks],
     )
-    ludwig.train(
-        training_set=ready.splits["train"],
-        validation_set=ready.splits.get("validation"),
-        model_resume_path=str(run.folder),  # an existing folder without a checkpoint: Ludwig writes right there
-        skip_save_processed_input=True,
-        random_seed=SEED,
-    )
-    _record_training(run, seen.trainer, time.monotonic() - started)
+    try:
+        ludwig.train(
+            training_set=ready.splits["train"],
+            validation_set=ready.splits.get("validation"),
+            experiment_name=ready.task,
+            model_name=f"{ready.name}/{run.folder.name}",
+            model_resume_path=str(run.folder),  # an existing folder without a checkpoint: Ludwig writes right there
+            skip_save_processed_input=True,
+            random_seed=SEED,
+        )
+    finally:
+        if seen.trainer is not None and hasattr(seen.trainer, "progress"):
+            _record_training(run, seen.trainer, time.monotonic() - started)
     return ludwig
 
 
 def _record_training(run: Run, trainer: Any, seconds: float) -> None:
     steps, evaluations = trainer.progress.records, trainer.evaluations.history
-    run.record(training=trainer.summary() | {"seconds_with_loading": round(seconds, 1)})
+    run.record(
+        training=trainer.summary() | {"seconds_with_loading": round(seconds, 1)},
+        health=health.signs([step["loss"] for step in steps], trainer.steps_per_epoch),
+    )
     (run.folder / "plots").mkdir(exist_ok=True)
     plots.loss_curve(steps, evaluations, trainer.evaluations.best_step, run.folder / "plots" / "loss.png")
 

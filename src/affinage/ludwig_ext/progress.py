@@ -1,12 +1,14 @@
 """What a person sees while training runs, and the TensorBoard events."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from affinage import health
 from affinage.console import progress_bar_options
 from affinage.runs import json_line, write_jsonl
 
@@ -25,6 +27,7 @@ class StepProgress:
         write_jsonl(self._path, self.history)
         self._file = self._path.open("a", encoding="utf-8")
         self._clock, self._tokens = time.monotonic(), 0
+        self._seen: set[str] = set()  # signs of trouble that have been shown
         self._bar = tqdm(
             total=trainer.total_steps, initial=start, desc="training", unit="step", **progress_bar_options()
         )
@@ -43,6 +46,11 @@ class StepProgress:
             writer.add_scalar("combined/step_learning_rate", lr, step)
             writer.add_scalar("tokens/total_tokens_used", self.trainer.tracker.total_tokens_used, step)
 
+    def not_a_number(self) -> None:
+        """Records the step that could not be taken."""
+        step = self.trainer.tracker.steps + 1
+        self._record({"step": step, "loss": math.nan, "lr": self.trainer.tracker.learning_rate, "tokens": 0})
+
     def evaluated(self, record: dict[str, Any]) -> None:
         """Prints and records the losses and the sample answers of an evaluation."""
         self._record(record)
@@ -56,6 +64,14 @@ class StepProgress:
         logs = (tracker.train_metrics, tracker.validation_metrics, tracker.test_metrics)
         for writer, metrics in zip(self.writers, logs, strict=True):
             self.trainer.write_eval_summary(writer, metrics, record["step"])
+        self._warn()
+
+    def _warn(self) -> None:
+        """Shows a sign of trouble the first time it is seen."""
+        for sign in health.signs([step["loss"] for step in self.records], self.trainer.steps_per_epoch):
+            if sign["sign"] not in self._seen:
+                self._seen.add(sign["sign"])
+                self._bar.write(f"warning: {health.sentence(sign)}", file=self._bar.fp)
 
     @property
     def records(self) -> list[dict[str, Any]]:

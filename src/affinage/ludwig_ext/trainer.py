@@ -15,6 +15,7 @@ from ludwig.utils.trainer_utils import get_final_steps_per_checkpoint, get_new_p
 from tqdm import tqdm
 
 from affinage.errors import AffinageError, Problem
+from affinage.health import CAUSES
 from affinage.interrupts import stop_requests
 from affinage.ludwig_ext import checkpoints
 from affinage.ludwig_ext.batches import Batch, Rows, build_rows, collate, epoch_batches
@@ -181,11 +182,12 @@ class AnswerTrainer(FineTuneTrainer):
         for batch in batches:
             nll = self.nll(batch)
             if not torch.isfinite(nll):
+                self.progress.not_a_number()
                 raise AffinageError(
                     Problem(
                         f"training step {self.tracker.steps + 1}",
                         f"the loss is {nll.item()}, so the weights are of no use from here on.",
-                        remedy="Lower trainer.learning_rate or raise learning_rate_scheduler.warmup_fraction.",
+                        remedy=f"Likely causes: {'; '.join(CAUSES['not a number'])}.",
                     )
                 )
             self.distributed.backward(nll / answer_tokens, self.dist_model)
@@ -228,7 +230,7 @@ class AnswerTrainer(FineTuneTrainer):
             "random": checkpoints.random_state(),
             "evaluations": self.evaluations.state_dict(),
         }
-        self._note(self.checkpoints.save(state))
+        self.note(self.checkpoints.save(state))
         self._saved = time.monotonic()
         self.tracker.save(str(self.save_path / "training_progress.json"))
         self.callback(lambda c: c.on_checkpoint(self, self.tracker))
@@ -237,7 +239,7 @@ class AnswerTrainer(FineTuneTrainer):
         """Restores everything the newest readable checkpoint holds; returns the optimizer steps already done."""
         state, notes = self.checkpoints.load()
         for note in notes:
-            self._note(note)
+            self.note(note)
         if state is None:
             return 0
         checkpoints.load_trainable_state(self.model, state["weights"])
@@ -254,7 +256,7 @@ class AnswerTrainer(FineTuneTrainer):
         """Seconds of training so far, those before a resume included."""
         return self._seconds + time.monotonic() - self._started
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Says and keeps what a person should know about this run; nothing for an empty text."""
         if text:
             self.notes.append(text)
