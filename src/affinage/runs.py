@@ -141,7 +141,7 @@ def newest_or_named(run_id: str, results: Path = RESULTS) -> Run:
     return newest[0] if newest else find_run(run_id, results)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any] | list[Any]) -> None:
     """Writes JSON (UTF-8, NaN and infinity as null) under a temporary name, then renames it into place."""
     partial = path.with_name(path.name + ".partial")
     text = json.dumps(_plain(content), ensure_ascii=False, indent=2, allow_nan=False)

@@ -31,9 +31,20 @@ def answer_nll(model: Any, batch: Batch) -> torch.Tensor:
     `model` is a causal language model of transformers, with or without a PEFT wrapper. The sum equals the
     mean loss of `model(input_ids, attention_mask, labels=labels)` times the number of answer tokens.
     """
+    return _token_nll(model, batch, "sum")
+
+
+def answer_nll_by_row(model: Any, batch: Batch) -> list[float]:
+    """The same sum for each row of the batch, in nats."""
+    rows = (batch.labels[:, 1:] != IGNORED).nonzero()[:, 0]
+    tokens = _token_nll(model, batch, "none")
+    return torch.zeros(len(batch.labels), device=tokens.device).index_add(0, rows, tokens).tolist()
+
+
+def _token_nll(model: Any, batch: Batch, reduction: str) -> torch.Tensor:
     predicts_answer = torch.zeros_like(batch.labels, dtype=torch.bool)
     predicts_answer[:, :-1] = batch.labels[:, 1:] != IGNORED
     targets = batch.labels[:, 1:][predicts_answer[:, :-1]]  # (n,)
     with _head_sees_only(model.get_output_embeddings(), predicts_answer):
         outputs = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
-    return cross_entropy(outputs.logits[0].float(), targets, reduction="sum")
+    return cross_entropy(outputs.logits[0].float(), targets, reduction=reduction)
