@@ -7,21 +7,24 @@ PYTHON_VENV := .venv/Scripts/python.exe
 else
 PYTHON_VENV := .venv/bin/python
 endif
-
 # One thread each: the threads of several processes that share the cores wait for one another.
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
+# What can be given on the command line; what merely stands in the environment under such a name is not meant.
+VARIABLES = DATASET SET RESUME RESULTS UPGRADE SOURCE FORMAT TASK COLUMNS SPLIT BY STRATIFY N SEED NEAR ON_LEAK PII \
+	LANGUAGES BALANCE TOKENIZER UNANSWERABLE REPLACE LICENCE SAMPLE MODEL HOST PULL CONCURRENCY RETRY_FAILED SUITE FEWSHOT ADAPTER BOOK \
+	RUNS NAME K SWEEP A B
+$(foreach name,$(VARIABLES),$(eval $(name) =))
 CONFIG = ludwig_configs/voix-passive/petit-llama-qlora.yaml
-DATASET =
-SET =
-RESUME =
 RUN = last
-RESULTS =
-UPGRADE =
 # Recipes read these from the environment, so that spaces and quotes in a value reach the script as typed.
-export CONFIG DATASET SET RESUME RUN RESULTS UPGRADE
+export CONFIG RUN $(VARIABLES)
+# $(call options,DATASET:dataset SET:set) passes on those that were given: --dataset "$DATASET" --set "$SET".
+first = $(word 1,$(subst :, ,$(1)))
+options = $(foreach pair,$(1),$${$(call first,$(pair)):+--$(word 2,$(subst :, ,$(pair))) "$$$(call first,$(pair))"})
 
-.PHONY: help venv setup env data-quickstart model-quickstart check train list show reproduce benchmark test test-fast lint lock clean
+.PHONY: help venv setup env data curate check-data card check train list show reproduce evaluate score compare \
+	leaderboard kfold sweep rouge data-quickstart model-quickstart test test-fast lint benchmark lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "%s%s\n", gap, substr($$0, 5); gap = "\n" } \
@@ -37,24 +40,66 @@ setup: venv ## Make .venv from requirements.lock (PYTHON=/path/to/python3.12 to 
 env: venv ## Show what a bug report needs: versions, devices, memory, which tokens are set (masked)
 	@$(PYTHON_VENV) tools/show_env.py
 
+##@ Prepare data
+data: venv ## Turn a file, a folder or a hub dataset into datasets/TASK: SOURCE=path TASK=name [FORMAT=auto] [SPLIT=0.8/0.1/0.1] ...
+	@$(PYTHON_VENV) tools/prepare_data.py $(call options,SOURCE:source TASK:task FORMAT:format COLUMNS:columns \
+		SPLIT:split BY:by STRATIFY:stratify N:sample SEED:seed NEAR:near ON_LEAK:on-leak PII:pii LANGUAGES:languages \
+		BALANCE:balance TOKENIZER:tokenizer UNANSWERABLE:unanswerable) $${REPLACE:+--replace}
+
+curate: venv ## Let a language model segment, label and augment: TASK=name, as its curate.yaml says [SAMPLE=20] [MODEL=name]
+	@$(PYTHON_VENV) tools/curate.py $(call options,TASK:task SAMPLE:sample MODEL:model HOST:host \
+		CONCURRENCY:concurrency RESULTS:results) $${RETRY_FAILED:+--retry-failed} $${PULL:+--pull} $${REPLACE:+--replace}
+
+check-data: venv ## Look for leaks, duplicates, personal data and cut rows, and draw a page: TASK=name [DATASET=file] [CONFIG=file]
+	@$(PYTHON_VENV) tools/check_data.py --task "$${TASK:-voix-passive}" \
+		$(call options,DATASET:dataset NEAR:near RESULTS:results) $(if $(filter file,$(origin CONFIG)),,--config "$$CONFIG")
+
+card: venv ## Write the dataset's card: TASK=name [LICENCE=cc-by-4.0]
+	@$(PYTHON_VENV) tools/make_card.py $(call options,TASK:task DATASET:dataset LICENCE:licence NAME:name) $${REPLACE:+--replace}
+
 ##@ Train
 check: venv ## Show what a configuration would train, in seconds: CONFIG=file.yaml [DATASET=file] [SET="trainer.epochs=1"]
-	@$(PYTHON_VENV) tools/check.py --config "$$CONFIG" $${DATASET:+--dataset "$$DATASET"} $${SET:+--set "$$SET"}
+	@$(PYTHON_VENV) tools/check.py --config "$$CONFIG" $(call options,DATASET:dataset SET:set)
 
 train: venv ## Train one configuration: CONFIG=file.yaml [DATASET=file] [SET="trainer.epochs=1 adapter.r=32"] [RESUME=run or last] [RESULTS=folder]
 	@if [ -n "$$RESUME" ]; then set -- --resume "$$RESUME"; else set -- --config "$$CONFIG"; fi; \
-	$(PYTHON_VENV) tools/train.py "$$@" $${DATASET:+--dataset "$$DATASET"} $${SET:+--set "$$SET"} \
-		$${RESULTS:+--results "$$RESULTS"}
+	$(PYTHON_VENV) tools/train.py "$$@" $(call options,DATASET:dataset SET:set RESULTS:results)
 
 ##@ Look at runs
 list: venv ## List the runs, newest first
-	@$(PYTHON_VENV) tools/list_runs.py $${RESULTS:+--results "$$RESULTS"}
+	@$(PYTHON_VENV) tools/list_runs.py $(call options,RESULTS:results)
 
 show: venv ## Show one run on one screen: RUN=run (default: the newest)
-	@$(PYTHON_VENV) tools/show_run.py --run "$$RUN" $${RESULTS:+--results "$$RESULTS"}
+	@$(PYTHON_VENV) tools/show_run.py --run "$$RUN" $(call options,RESULTS:results)
 
 reproduce: venv ## Repeat a run from its folder and compare every loss: RUN=run (default: the newest)
-	@$(PYTHON_VENV) tools/reproduce.py --run "$$RUN" $${RESULTS:+--results "$$RESULTS"}
+	@$(PYTHON_VENV) tools/reproduce.py --run "$$RUN" $(call options,RESULTS:results)
+
+##@ Measure
+evaluate: venv ## Answer every test row with base and tuned model, and score both: RUN=run [FEWSHOT=3] [SUITE=name] [BOOK=file.json]
+	@$(PYTHON_VENV) evaluate/generate.py $(if $(ADAPTER),--adapter "$$ADAPTER" --config "$$CONFIG",--run "$$RUN") \
+		$(call options,DATASET:dataset SUITE:suite SPLIT:split FEWSHOT:fewshot BOOK:book RESULTS:results)
+	@$(if $(ADAPTER),,$(PYTHON_VENV) evaluate/score.py --run "$$RUN" $(call options,SUITE:suite RESULTS:results))
+
+score: venv ## Score answers that are there already: RUN=run [SUITE=name]
+	@$(PYTHON_VENV) evaluate/score.py --run "$$RUN" $(call options,SUITE:suite RESULTS:results)
+
+compare: venv ## Put runs side by side in one page: RUNS="run run", or a task for all its runs
+	@$(PYTHON_VENV) evaluate/compare.py $${RUNS:-last} $(call options,SUITE:suite NAME:name RESULTS:results)
+
+leaderboard: venv ## Write what the configs gave, from the runs there are, into ludwig_configs/README.md
+	@$(PYTHON_VENV) evaluate/leaderboard.py $(call options,RESULTS:results)
+
+kfold: venv ## Answer every row by a model that was not trained on it: CONFIG=file.yaml [K=10] [RESUME=last]
+	@if [ -n "$$RESUME" ]; then set -- --resume "$$RESUME"; else set -- --config "$$CONFIG"; fi; \
+	$(PYTHON_VENV) evaluate/kfold.py "$$@" $(call options,K:k DATASET:dataset SET:set SUITE:suite RESULTS:results)
+
+sweep: venv ## Train a configuration with many settings: CONFIG=file.yaml SWEEP=file.yaml [RESUME=last]
+	@if [ -n "$$RESUME" ]; then set -- --resume "$$RESUME"; else set -- --config "$$CONFIG" --sweep "$$SWEEP"; fi; \
+	$(PYTHON_VENV) evaluate/sweep.py "$$@" $(call options,DATASET:dataset SET:set RESULTS:results)
+
+rouge: venv ## Compare two texts by ROUGE, with and without a tokenizer that knows accents: A="..." B="..."
+	@$(PYTHON_VENV) evaluate/rouge.py $(call options,A:a B:b)
 
 ##@ Make the quick start's data and model again (both are in the repository)
 data-quickstart: venv ## Make datasets/voix-passive
@@ -75,8 +120,10 @@ lint: venv ## Check style, format and types (ruff, mypy)
 	@$(PYTHON_VENV) -m ruff format --check
 	@$(PYTHON_VENV) -m mypy
 
-benchmark: venv ## Measure a training step against stock Ludwig: time and memory, as ratios
+benchmark: venv ## Measure training steps, answers and data preparation against their bars, as ratios
 	@$(PYTHON_VENV) benchmarks/train_step.py
+	@$(PYTHON_VENV) benchmarks/answers.py
+	@$(PYTHON_VENV) benchmarks/data.py
 
 ##@ Maintain
 lock: venv ## Write requirements.lock again from pyproject.toml (UPGRADE=1: with the newest versions allowed there)

@@ -114,20 +114,27 @@ def create_run(task: str, name: str, results: Path = RESULTS, files: Mapping[str
 
 def all_runs(results: Path = RESULTS) -> list[Run]:
     """Every run below `results`, the one started last first."""
-    runs = [Run(path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in results.glob("*/*/*/run.json")]
+    runs = [_run_in(path.parent) for path in results.glob("*/*/*/run.json")]
     return sorted(runs, key=lambda run: (run.manifest["started"], run.folder.name), reverse=True)
 
 
-def find_run(run_id: str, results: Path = RESULTS) -> Run:
-    """The run of that id below `results`; "last" is the one started last among those that ended early.
+def _run_in(folder: Path) -> Run:
+    return Run(folder, json.loads((folder / "run.json").read_text(encoding="utf-8")))
 
-    Raises AffinageError when there is none, or more than one.
+
+def find_run(run_id: str, results: Path = RESULTS) -> Run:
+    """The run of that id below `results`, or of that folder anywhere.
+
+    "last" is the one started last among those that ended early. Raises AffinageError when there is none, or more
+    than one.
     """
+    if (Path(run_id) / "run.json").is_file():
+        return _run_in(Path(run_id).resolve())
     runs = all_runs(results)
     if run_id == "last":
         found = [run for run in runs if run.status not in ("finished", "running")][:1]
     else:
-        found = [run for run in runs if run_id in (run.folder.name, str(run.folder), display(run.folder))]
+        found = [run for run in runs if run.folder.name == run_id]
     if len(found) != 1:
         recent = ", ".join(run.folder.name for run in runs[:5])
         what = "no run that ended early." if run_id == "last" else f"{len(found)} runs of that name."

@@ -1,0 +1,1 @@
+"""Steps in which a language model cuts, labels and augments data, and those that pick from what it made."""
