@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,18 +47,20 @@ def predict(
     summed -log p (nats) of the reference. Answers are kept as they come, so that a run of this that was stopped goes on
     where it was. Raises AffinageError when a prompt leaves no room for an answer.
     """
+    started = time.monotonic()
     work = _Work(subject, request)
     folder.mkdir(parents=True, exist_ok=True)
     kept = _Kept(folder / "predictions.partial.jsonl", work.fingerprint)
     batches = list(work.batches())
-    done = sum(len(batch) for batch in batches if kept.holds(batch))
+    done = kept_before = sum(len(batch) for batch in batches if kept.holds(batch))
     progress(done, len(work.rows))
     for batch in batches:
         if not kept.holds(batch):
             kept.add(dict(zip(batch, work.answer(batch), strict=True)))
             done += len(batch)
             progress(done, len(work.rows))
-    write_json(folder / "generation.json", work.description())
+    spent = {"seconds": round(time.monotonic() - started, 1), "rows_kept_from_before": kept_before}
+    write_json(folder / "generation.json", work.description() | spent)
     return kept.finish(folder / "predictions.jsonl")
 
 
