@@ -19,6 +19,8 @@ RUN_HERE = {
     "make list",
     "make lint",
     "make data-quickstart",
+    "make check-data TASK=voix-passive",
+    'make rouge A="modàle pré-entraîné" B="modèle pré-entraîné"',
     'make train SET="trainer.train_steps=20 adapter.r=2"',
     "make train CONFIG=ludwig_configs/voix-passive/petit-llama-lora.yaml",
     "make train CONFIG=ludwig_configs/voix-passive/petit-llama-full.yaml",
@@ -27,6 +29,16 @@ ELSEWHERE = {
     "make train": "test_make_train_teaches_petit_llama below",
     "make train RESUME=last": "test_resume.py, through tools/train.py",
     "make reproduce RUN=last": "test_scripts.py, on the run of a test",
+    "make data SOURCE=my_file.csv TASK=my-task": "test_prepare_data.py, through tools/prepare_data.py",
+    "make card TASK=my-task": "test_card.py, through tools/make_card.py",
+    "make curate TASK=archives-demo": "test_curate.py, against a test server",
+    **dict.fromkeys(("make data", "make evaluate", "make compare"), "below, with what they are asked for"),
+    "make evaluate RUN=last": "test_make_train_teaches_petit_llama below",
+    "make evaluate RUN=last FEWSHOT=3": "test_make_train_teaches_petit_llama below",
+    "make compare RUNS=voix-passive": "test_make_train_teaches_petit_llama below",
+    "make kfold CONFIG=ludwig_configs/quizz/petit-llama-lora.yaml K=10": "test_quizz.py, for a few steps",
+    "make sweep SWEEP=my_sweep.yaml": "test_sweeps.py",
+    "make leaderboard": "test_leaderboard.py, on the runs of a test",
     "make show RUN=last": "test_scripts.py, on the run of a test",
     "make test": "the run that this test is part of",
     "make test-fast": "a part of the run that this test is part of",
@@ -38,12 +50,16 @@ ELSEWHERE = {
     },
 }
 
+WITH_RESULTS = ("make train", "make evaluate", "make compare", "make check-data")
+
 
 def make(command, results):
     """Runs a README command in the project; its run folder goes to `results` instead of results/."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
-    where = f' RESULTS="{results}"' if command.startswith("make train") else ""
-    where += ' SET="trainer.train_steps=20"' if "CONFIG=" in command else ""  # the whole run is that of `make train`
+    where = f' RESULTS="{results}"' if command.startswith(WITH_RESULTS) else ""
+    where += (
+        ' SET="trainer.train_steps=20"' if "train CONFIG=" in command else ""
+    )  # the whole run is that of `make train`
     return subprocess.run(
         command + where, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
@@ -71,6 +87,15 @@ def test_make_train_teaches_petit_llama(tmp_path):
     assert scores["tuned"]["exact_match"] >= 0.85
     assert scores["base"]["exact_match"] < 0.10
     assert (folder / "model" / "training_checkpoints" / "latest.pt").stat().st_size < 1_000_000
+    for command in ("make evaluate RUN=last FEWSHOT=3", "make evaluate RUN=last", "make compare RUNS=voix-passive"):
+        done = make(command, tmp_path)
+        assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads((folder / "evaluation" / "voix-passive" / "metrics.json").read_text())
+    assert metrics["n"] == 400
+    assert metrics["systems"]["tuned"]["exact_match"]["value"] == scores["tuned"]["exact_match"]
+    assert metrics["differences"]["tuned - base"]["exact_match"]["low"] > 0
+    (page,) = (tmp_path / "comparisons").glob("*.html")
+    assert folder.name in page.read_text(encoding="utf-8")
 
 
 def test_every_path_in_the_readme_exists():

@@ -1,0 +1,1 @@
+"""Scores answers with a language model as judge, and measures how far that judge can be trusted."""
