@@ -13,7 +13,7 @@ PYTEST = OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --numprocesses logical --max
 # What can be given on the command line; what merely stands in the environment under such a name is not meant.
 VARIABLES = DATASET SET RESUME RESULTS UPGRADE SOURCE FORMAT TASK COLUMNS SPLIT BY STRATIFY N SEED NEAR ON_LEAK PII \
 	LANGUAGES BALANCE TOKENIZER UNANSWERABLE REPLACE LICENCE SAMPLE MODEL HOST PULL CONCURRENCY RETRY_FAILED SUITE FEWSHOT ADAPTER BOOK \
-	RUNS NAME K SWEEP A B
+	RUNS NAME K SWEEP A B JUDGE MODE LIMIT
 $(foreach name,$(VARIABLES),$(eval $(name) =))
 CONFIG = ludwig_configs/voix-passive/petit-llama-qlora.yaml
 RUN = last
@@ -24,7 +24,7 @@ first = $(word 1,$(subst :, ,$(1)))
 options = $(foreach pair,$(1),$${$(call first,$(pair)):+--$(word 2,$(subst :, ,$(pair))) "$$$(call first,$(pair))"})
 
 .PHONY: help venv setup env data curate check-data card check train list show reproduce evaluate score compare \
-	leaderboard kfold sweep rouge data-quickstart model-quickstart test test-fast lint benchmark lock clean
+	judge judge-demo leaderboard kfold sweep rouge data-quickstart model-quickstart test test-fast lint benchmark lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "%s%s\n", gap, substr($$0, 5); gap = "\n" } \
@@ -86,6 +86,13 @@ score: venv ## Score answers that are there already: RUN=run [SUITE=name]
 
 compare: venv ## Put runs side by side in one page: RUNS="run run", or a task for all its runs
 	@$(PYTHON_VENV) evaluate/compare.py $${RUNS:-last} $(call options,SUITE:suite NAME:name RESULTS:results)
+
+judge: venv ## Let a local model score the answers: RUN=run [JUDGE=llama3.1:8b] [MODE=score, rubric or pairwise] [LIMIT=50] [PULL=1]
+	@$(PYTHON_VENV) evaluate/judge.py --run "$$RUN" $(call options,JUDGE:judge MODE:mode SUITE:suite HOST:host \
+		CONCURRENCY:concurrency LIMIT:limit RESULTS:results) $${RETRY_FAILED:+--retry-failed} $${PULL:+--pull}
+
+judge-demo: venv ## Show what judging looks like without a model (simple rules stand in, all is marked DEMO): RUN=run
+	@$(PYTHON_VENV) evaluate/judge_demo.py --run "$$RUN" $(call options,MODE:mode SUITE:suite LIMIT:limit RESULTS:results)
 
 leaderboard: venv ## Write what the configs gave, from the runs there are, into ludwig_configs/README.md
 	@$(PYTHON_VENV) evaluate/leaderboard.py $(call options,RESULTS:results)

@@ -8,12 +8,13 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# `make test` hands these down, and a make that a test runs would announce its folders on standard output.
-for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
-    os.environ.pop(inherited, None)
 
 import pandas as pd
 import pytest
+
+# `make test` hands these down, and a make that a test runs would announce its folders on standard output.
+for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
+    os.environ.pop(inherited, None)
 
 TEMPLATE = "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
 WORDS = "le chat la souris un livre une pomme mange lit voit rouge grand petit jardin maison soleil".split()

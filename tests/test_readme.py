@@ -36,6 +36,8 @@ ELSEWHERE = {
     "make evaluate RUN=last": "test_make_train_teaches_petit_llama below",
     "make evaluate RUN=last FEWSHOT=3": "test_make_train_teaches_petit_llama below",
     "make compare RUNS=voix-passive": "test_make_train_teaches_petit_llama below",
+    "make judge RUN=last JUDGE=llama3.1:8b": "test_judge_script.py, against a test server",
+    "make judge-demo RUN=last LIMIT=40": "test_make_train_teaches_petit_llama below",
     "make kfold CONFIG=ludwig_configs/quizz/petit-llama-lora.yaml K=10": "test_quizz.py, for a few steps",
     "make sweep SWEEP=my_sweep.yaml": "test_sweeps.py",
     "make leaderboard": "test_leaderboard.py, on the runs of a test",
@@ -50,7 +52,7 @@ ELSEWHERE = {
     },
 }
 
-WITH_RESULTS = ("make train", "make evaluate", "make compare", "make check-data")
+WITH_RESULTS = ("make train", "make evaluate", "make compare", "make judge", "make check-data")
 
 
 def make(command, results):
@@ -87,7 +89,12 @@ def test_make_train_teaches_petit_llama(tmp_path):
     assert scores["tuned"]["exact_match"] >= 0.85
     assert scores["base"]["exact_match"] < 0.10
     assert (folder / "model" / "training_checkpoints" / "latest.pt").stat().st_size < 1_000_000
-    for command in ("make evaluate RUN=last FEWSHOT=3", "make evaluate RUN=last", "make compare RUNS=voix-passive"):
+    for command in (
+        "make evaluate RUN=last FEWSHOT=3",
+        "make evaluate RUN=last",
+        "make judge-demo RUN=last LIMIT=40",
+        "make compare RUNS=voix-passive",
+    ):
         done = make(command, tmp_path)
         assert done.returncode == 0, done.stderr[-3000:]
     metrics = json.loads((folder / "evaluation" / "voix-passive" / "metrics.json").read_text())

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from affinage.errors import AffinageError, Problem
-from affinage.paths import RESULTS, display
+from affinage.paths import RESULTS
 
 MANIFEST_VERSION = 1
 
