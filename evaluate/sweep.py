@@ -1,0 +1,99 @@
+"""Trains one config with several settings and ranks them by their validation loss.
+
+.venv/bin/python evaluate/sweep.py --config ludwig_configs/voix-passive/petit-llama-lora.yaml --sweep sweep.yaml
+.venv/bin/python evaluate/sweep.py --resume last
+
+The file crosses values, lists trials, or draws them:
+
+  grid: {trainer.learning_rate: [0.001, 0.002], adapter.r: [4, 8]}
+  paired: [{trainer.learning_rate: 0.001, adapter.r: 8}, {trainer.learning_rate: 0.002, adapter.r: 4}]
+  random:
+    n: 8
+    seed: 0
+    space: {trainer.learning_rate: {low: 0.0001, high: 0.01, log: true}, adapter.r: {choices: [4, 8]}}
+
+A finished trial is not trained again; one that failed is tried again when the sweep is taken up again.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
+from affinage.errors import AffinageError, Problem
+from affinage.paths import RESULTS, ROOT, display
+from affinage.series import Series, find_series
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", type=Path, help="a YAML file in ludwig_configs/<task>/; needs --sweep")
+    what.add_argument("--resume", metavar="ID", help="go on with a sweep that ended early: its id, folder, or last")
+    parser.add_argument("--sweep", type=Path, help="a YAML file that says what is tried")
+    parser.add_argument("--dataset", default="", help="a file or folder of rows (default: datasets/<task>/)")
+    parser.add_argument("--set", default="", help='overrides for every trial, such as "trainer.epochs=1"')
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where run folders go (default: results/)")
+    arguments = parser.parse_args(argv)
+    if arguments.config and not arguments.sweep:
+        raise AffinageError(Problem("--sweep", "is missing.", "a YAML file that says what is tried", "Add SWEEP=."))
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse(argv)
+    config, results = arguments.config and arguments.config.resolve(), arguments.results.resolve()
+    file, dataset = arguments.sweep and arguments.sweep.resolve(), arguments.dataset
+    if dataset and "://" not in dataset:
+        dataset = str(Path(dataset).resolve())
+    os.chdir(ROOT)  # shipped configs name models/petit-llama relative to the project
+    quiet_libraries()
+    series = find_series("sweep", arguments.resume, results) if arguments.resume else None
+    stderr.print(f"[dim]{display(series.folder if series else config)}: loading Ludwig (about 10 s)[/]")
+    from affinage import sweeps
+
+    series = series or sweeps.start(config, dataset, arguments.set, file, results)
+    try:
+        trials = sweeps.go_on(series)
+    except KeyboardInterrupt:
+        stdout.print(f"Interrupted. What is done is in {display(series.folder)}.")
+        next_command(f"make sweep RESUME={series.folder.name}")
+        return 130
+    return show(series, trials)
+
+
+def show(series: Series, trials: list[dict[str, Any]]) -> int:
+    """Prints the trials in the order given; the exit code is 1 when none of them finished."""
+    from rich.table import Table
+
+    table = Table(title=f"{len(trials)} trials, the lowest validation loss first", title_justify="left", box=None)
+    for heading in ("trial", "validation loss", "best step", "steps", "minutes"):
+        table.add_column(heading, justify="right")
+    for heading in ("run", "settings"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "run")
+    for trial in trials:
+        table.add_row(*cells(trial))
+    stdout.print(table)
+    for trial in trials:
+        if trial["status"] == "failed":
+            stdout.print("[red]failed:[/]", f"trial {trial['number']}: {trial['error']}")
+    finished = [trial["run"] for trial in trials if trial["status"] == "finished"]
+    stdout.print(f"\nFolder: {display(series.folder)}")
+    if len(finished) > 1:
+        next_command(f'make compare RUNS="{" ".join(finished)}"')
+    else:
+        next_command(f"make show RUN={finished[0]}" if finished else f"make sweep RESUME={series.folder.name}")
+    return 0 if finished else 1
+
+
+def cells(trial: dict[str, Any]) -> list[str]:
+    """One line of the table; a dash stands where a trial did not get that far."""
+    if trial["status"] != "finished":
+        return [str(trial["number"]), trial["status"], "-", "-", "-", trial.get("run") or "-", trial["set"]]
+    figures = [f"{trial['validation_loss']:.4f}", f"{trial['best_step']:,}", f"{trial['steps']:,}"]
+    return [str(trial["number"]), *figures, f"{trial['seconds'] / 60:.1f}", trial["run"], trial["set"]]
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))

@@ -1,0 +1,132 @@
+"""Trains one config with several settings, one run each, and ranks them by their validation loss."""
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from affinage import training
+from affinage.config_check import check_overridden
+from affinage.configs import apply_overrides
+from affinage.console import progress_bar_options
+from affinage.errors import AffinageError, Problem, raise_all
+from affinage.memory_estimate import count_parameters
+from affinage.paths import display
+from affinage.preview import refuse_nothing_trainable
+from affinage.reports import best_validation_loss
+from affinage.series import Series, create, release_memory, time_left
+from affinage.sweep_file import Settings, Sweep, as_overrides, read_sweep
+from affinage.token_lengths import refuse_truncation
+
+KIND = "sweep"
+# Sections that change neither the text of a row nor how many tokens it may have.
+WITHOUT_TOKENS = ("adapter", "generation", "quantization", "trainer")
+
+
+def start(config: Path, dataset: str, overrides: str, file: Path, results: Path) -> Series:
+    """A new sweep whose every trial is checked as SET= and `make train` would check it, before anything is trained.
+
+    Raises one AffinageError for everything that a person must mend in the file, and another for trials that cannot
+    be trained or give no validation loss to rank them by.
+    """
+    ready = training.plan(config, dataset, overrides)
+    sweep = read_sweep(file, _check_of(ready))
+    _check_trials(sweep, config, dataset, overrides)
+    trials = [
+        {"number": number, "set": as_overrides(settings), "status": "waiting"}
+        for number, settings in enumerate(sweep.trials, 1)
+    ]
+    text = file.read_text(encoding="utf-8-sig")
+    return create(KIND, config, overrides, ready, results, {"asked.yaml": text}, form=sweep.form, trials=trials)
+
+
+def _check_of(ready: training.Plan) -> Callable[[str, Any], Iterable[Problem | str]]:
+    """What is wrong with one value of a key: no such key, another type, or a value that is never allowed there."""
+    resolved = ready.resolved.to_dict()
+
+    def check(key: str, value: Any) -> Iterable[Problem | str]:
+        try:
+            changed = apply_overrides(ready.config, as_overrides({key: value}), resolved)
+        except AffinageError as error:
+            return error.problems
+        return [problem for problem in check_overridden(changed) if problem.where == f"SET {key}"]
+
+    return check
+
+
+def _check_trials(sweep: Sweep, config: Path, dataset: str, overrides: str) -> None:
+    """Raises AffinageError for every trial that could not be trained to the end, as far as can be known now."""
+    problems: dict[str, Problem] = {}
+    tokens_fit: set[str] = set()
+    bar = tqdm(sweep.trials, "checking the trials", unit="trial", **progress_bar_options())
+    for number, settings in enumerate(bar, 1):
+        try:
+            _check_trial(training.plan(config, dataset, f"{overrides} {as_overrides(settings)}"), settings, tokens_fit)
+        except AffinageError as error:
+            for problem in error.problems:
+                where = f"{sweep.where(number)}: trial {number}, {as_overrides(settings)}"
+                problems.setdefault(str(problem), Problem(where, str(problem)))
+    raise_all(problems.values())
+
+
+def _check_trial(plan: training.Plan, settings: Settings, tokens_fit: set[str]) -> None:
+    if "validation" not in plan.splits or plan.resolved.trainer.skip_all_evaluation:
+        skipped = "trainer.skip_all_evaluation is set" if "validation" in plan.splits else "the data has none"
+        raise AffinageError(
+            Problem("the validation split", f"{skipped}, so nothing says which trial is best.", "a validation loss")
+        )
+    refuse_nothing_trainable(count_parameters(plan.resolved))
+    of_tokens = as_overrides({key: settings[key] for key in settings if key.split(".")[0] not in WITHOUT_TOKENS})
+    if of_tokens not in tokens_fit:
+        refuse_truncation(plan)
+        tokens_fit.add(of_tokens)
+
+
+def go_on(series: Series) -> list[dict[str, Any]]:
+    """Trains the trials that are not finished; returns all of them, the lowest validation loss first.
+
+    A trial that fails is recorded, with what stopped it, and the others go on; when the sweep is taken up again, it is
+    tried again. Raises KeyboardInterrupt after Ctrl-C, and AffinageError when the config or the data changed since or
+    another process is at work.
+    """
+    with series.at_work():
+        waiting = [trial["number"] for trial in series.state["trials"] if trial["status"] != "finished"]
+        started = time.monotonic()
+        for done, number in enumerate(waiting):
+            trial, left = series.state["trials"][number - 1], time_left(started, done, len(waiting) - done)
+            tqdm.write(f"trial {number} of {len(series.state['trials'])}: {trial['set']}{left}", file=sys.stderr)
+            _record(series, number, _try(series, number))
+            release_memory()
+    return ranked(series.state["trials"])
+
+
+def _try(series: Series, number: int) -> dict[str, Any]:
+    """What came of one trial; whatever stops it is kept, bugs and memory that ran out with their traceback."""
+    overrides = f"{series.state['set']} {series.state['trials'][number - 1]['set']}"
+    try:
+        run = series.train(number, training.plan(series.config, series.state["data"]["dataset"], overrides))
+    except Exception as error:
+        reason, begun = " ".join(str(error).split()), series.run(number)
+        if not isinstance(error, AffinageError):
+            log = series.folder / f"trial-{number}.txt"
+            log.write_text(traceback.format_exc(), encoding="utf-8")
+            reason = f"{type(error).__name__}: {reason} (the whole traceback is in {display(log)})"
+        return {"status": "failed", "error": reason, "run": begun.folder.name if begun else None}
+    trained = run.manifest["training"]
+    figures = {name: trained[name] for name in ("best_step", "steps", "seconds")}
+    loss = best_validation_loss(trained)
+    return figures | {"status": "finished", "error": None, "run": run.folder.name, "validation_loss": loss}
+
+
+def _record(series: Series, number: int, outcome: dict[str, Any]) -> None:
+    trials = series.state["trials"]
+    series.record(trials=[trial | outcome if trial["number"] == number else trial for trial in trials])
+
+
+def ranked(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trials by rising validation loss, those without one last in the order of their numbers."""
+    return sorted(trials, key=lambda trial: (trial.get("validation_loss") is None, trial.get("validation_loss") or 0))
