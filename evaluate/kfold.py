@@ -61,13 +61,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def show(series: Series, metrics: dict[str, Any]) -> None:
+    from rich.markup import escape
+
     from affinage.scoring.tables import differences_table, systems_table
 
     tables = [folds_table(metrics), spread_table(metrics), systems_table(metrics)]
     for table in [*tables, differences_table(metrics)] if metrics["differences"] else tables:
         stdout.print(table, "")
     for warning in metrics["warnings"]:
-        stdout.print("[yellow]warning:[/]", warning)
+        stdout.print(f"[yellow]warning:[/] {escape(warning)}")
     stdout.print(f"\nFolder:      {display(series.folder)}")
     stdout.print(f"Predictions: {display(series.folder / 'predictions.jsonl')}")
     stdout.print(f"Metrics:     {display(series.folder / 'metrics.json')}")

@@ -31,7 +31,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--config", type=Path, help="a YAML file in ludwig_configs/<task>/; needs --sweep")
     what.add_argument("--resume", metavar="ID", help="go on with a sweep that ended early: its id, folder, or last")
-    parser.add_argument("--sweep", type=Path, help="a YAML file that says what is tried")
+    parser.add_argument("--sweep", default="", help="a YAML file that says what is tried")
     parser.add_argument("--dataset", default="", help="a file or folder of rows (default: datasets/<task>/)")
     parser.add_argument("--set", default="", help='overrides for every trial, such as "trainer.epochs=1"')
     parser.add_argument("--results", type=Path, default=RESULTS, help="where run folders go (default: results/)")
@@ -44,7 +44,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     config, results = arguments.config and arguments.config.resolve(), arguments.results.resolve()
-    file, dataset = arguments.sweep and arguments.sweep.resolve(), arguments.dataset
+    file, dataset = Path(arguments.sweep).resolve(), arguments.dataset
     if dataset and "://" not in dataset:
         dataset = str(Path(dataset).resolve())
     os.chdir(ROOT)  # shipped configs name models/petit-llama relative to the project
@@ -65,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def show(series: Series, trials: list[dict[str, Any]]) -> int:
     """Prints the trials in the order given; the exit code is 1 when none of them finished."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{len(trials)} trials, the lowest validation loss first", title_justify="left", box=None)
@@ -73,11 +74,11 @@ def show(series: Series, trials: list[dict[str, Any]]) -> int:
     for heading in ("run", "settings"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "run")
     for trial in trials:
-        table.add_row(*cells(trial))
+        table.add_row(*map(escape, cells(trial)))
     stdout.print(table)
     for trial in trials:
         if trial["status"] == "failed":
-            stdout.print("[red]failed:[/]", f"trial {trial['number']}: {trial['error']}")
+            stdout.print(f"[red]failed:[/] trial {trial['number']}: {escape(trial['error'])}")
     finished = [trial["run"] for trial in trials if trial["status"] == "finished"]
     stdout.print(f"\nFolder: {display(series.folder)}")
     if len(finished) > 1:

@@ -1,4 +1,4 @@
-"""Every script in tools/, run by path as a person runs it."""
+"""Every script in tools/ and evaluate/, run by path as a person runs it."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 
 from affinage.paths import ROOT
 
-SCRIPTS = sorted((ROOT / "tools").glob("*.py"))
+SCRIPTS = sorted([*(ROOT / "tools").glob("*.py"), *(ROOT / "evaluate").glob("*.py")])
 
 
 def run(*arguments, cwd=ROOT):
@@ -23,7 +23,7 @@ def run(*arguments, cwd=ROOT):
 def test_help_shows_the_command_to_copy(script):
     done = run(script, "--help")
     assert done.returncode == 0
-    assert f"tools/{script.name}" in done.stdout
+    assert f"{script.parent.name}/{script.name}" in done.stdout
     assert "usage:" in done.stdout
 
 

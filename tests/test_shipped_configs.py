@@ -17,6 +17,7 @@ EXPECTED = {
     "alpaca/mistral-7b-qlora",
     "alpaca/llama-3.1-8b-qlora",
     "alpaca/gpt2-lora",
+    "quizz/petit-llama-lora",
 }
 STAND_INS = {
     "models/petit-llama": ("llama", "plain"),

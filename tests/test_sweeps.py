@@ -35,10 +35,9 @@ def trials(sweep_file):
 
 
 def test_a_grid_crosses_all_values(trials):
-    found = trials({"grid": {"adapter.r": [4, 8], "trainer.learning_rate": [0.1, 0.2, 0.3]}})
-    assert [(t["adapter.r"], t["trainer.learning_rate"]) for t in found] == [
-        (r, rate) for r in (4, 8) for rate in (0.1, 0.2, 0.3)
-    ]
+    found = trials({"grid": {"adapter.r": [4, 8], "trainer.learning_rate": [0.1, 0.2]}})
+    assert [list(trial.values()) for trial in found] == [[4, 0.1], [4, 0.2], [8, 0.1], [8, 0.2]]
+    assert all(list(trial) == ["adapter.r", "trainer.learning_rate"] for trial in found)
 
 
 def test_paired_trials_are_taken_as_they_stand(trials):
@@ -283,17 +282,18 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(start, tmp_path, monkeypa
 @pytest.mark.slow
 def test_the_script_shows_the_ranking_and_what_to_compare(start, tmp_path):
     start({"grid": {"adapter.r": [2]}})  # writes the config and the rows
-    (tmp_path / "sweep.yaml").write_text("grid: {trainer.learning_rate: [1e-9, 0.01]}")
+    (tmp_path / "sweep.yaml").write_text(
+        "grid: {trainer.learning_rate: [1e-9, 0.01], adapter.target_modules: [[q_proj]]}"
+    )
     command = [sys.executable, str(ROOT / "evaluate" / "sweep.py"), "--config", str(tmp_path / "copie" / "tiny.yaml")]
-    options = {"--sweep": "sweep.yaml", "--dataset": "rows.jsonl", "--results": "out", "--set": "trainer.epochs=1"}
-    command += [part for option in options.items() for part in option]
+    command += "--sweep sweep.yaml --dataset rows.jsonl --results out --set trainer.epochs=1".split()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    trials = json.loads(next((tmp_path / "out").rglob("sweep.json")).read_text())["trials"]
-    best, other = trials[1]["run"], trials[0]["run"]
+    other, best = (t["run"] for t in json.loads(next(tmp_path.rglob("sweep.json")).read_text())["trials"])
     assert done.stdout.index(best) < done.stdout.index(other)
     assert f'Next: make compare RUNS="{best} {other}"' in done.stdout
+    assert "'adapter.target_modules=[q_proj]'" in done.stdout.replace("\n", "")
     assert "trial 2 of 2: trainer.learning_rate=0.01" in done.stderr and "Model config" not in done.stderr
     refused = subprocess.run(command[:4], capture_output=True, text=True, env=environment, check=False)
     assert refused.returncode == 2 and "--sweep: is missing." in refused.stderr and "Traceback" not in refused.stderr

@@ -207,7 +207,8 @@ def _library_log(path: Path) -> Iterator[None]:
         logging.captureWarnings(False)
         handler.close()
         for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
-            logger.level, logger.propagate, logger.handlers = level, propagate, handlers
+            logger.setLevel(level)
+            logger.propagate, logger.handlers = propagate, handlers
 
 
 class _TrainerSeen(Callback):
