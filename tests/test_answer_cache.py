@@ -85,7 +85,9 @@ def test_two_runs_at_once_write_every_line_whole(tmp_path):
     [run.start() for run in runs]
     [run.join() for run in runs]
     assert len(AnswerCache(path)) == 400
-    assert all(json.loads(line)["answer"]["value"] in ("x" * 5000, "y" * 5000) for line in path.open())
+    lines = [line for line in path.open() if line.strip()]  # a blank one parts an answer from what might be half of one
+    assert len(lines) == 400
+    assert all(json.loads(line)["answer"]["value"] in ("x" * 5000, "y" * 5000) for line in lines)
 
 
 def test_a_key_is_the_same_for_the_same_question_and_differs_for_any_other():

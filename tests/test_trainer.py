@@ -173,11 +173,13 @@ def test_tensorboard_holds_the_loss_of_every_step(fit):
 def test_a_loss_that_is_no_number_stops_the_run_with_advice(trainer_of, llm_config, sentences):
     trainer = trainer_of(llm_config(), sentences(4))
     trainer.tracker = trainer_tracker = type("Tracker", (), {"steps": 4})
+    recorded = []
+    trainer.progress = type("Progress", (), {"not_a_number": lambda self: recorded.append("step 5")})()
     with torch.no_grad():
         next(p for p in trainer.model.parameters() if p.requires_grad).fill_(float("nan"))
     with pytest.raises(AffinageError, match=r"training step 5: the loss is nan.*learning_rate"):
         trainer._accumulate([collate(trainer.rows.rows, trainer.model.special.pad)])
-    assert trainer_tracker.steps == 4
+    assert trainer_tracker.steps == 4 and recorded == ["step 5"]
 
 
 def test_a_metric_that_training_cannot_compute_is_refused(fit):

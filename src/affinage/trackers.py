@@ -131,7 +131,7 @@ class Mlflow(MlflowCallback):
     def __init__(self, run: Run) -> None:
         if os.environ["MLFLOW_TRACKING_URI"].startswith(("file:", "/", ".")):
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # asked for by name, so no need to ask again
-        super().__init__(log_artifacts=False)
+        super().__init__(os.environ["MLFLOW_TRACKING_URI"], log_artifacts=False)
         self.save_in_background = False
         self.affinage_run = run
 
