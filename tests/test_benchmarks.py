@@ -49,3 +49,14 @@ def test_the_result_says_what_was_measured_on_what(result):
     assert result["settings"]["tokens_per_row"]["min"] < result["settings"]["tokens_per_row"]["max"]
     assert result["threads"] >= 1
     assert {"cpu", "packages", "git", "memory_bytes"} <= set(result["environment"])
+
+
+@pytest.mark.slow
+def test_answers_of_both_contestants_agree(tmp_path):
+    output = tmp_path / "answers.json"
+    command = [sys.executable, "benchmarks/answers.py", "--quick", "--output", str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(output.read_text(encoding="utf-8"))
+    assert found["different_answers"] == 0 and found["rows"] == 8
+    assert found["n"] == 2 and set(found["ratio"]) == SPREAD
