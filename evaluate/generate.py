@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from affinage.console import next_command, progress_bar_options, quiet_libraries, run_script, stderr, stdout
 from affinage.errors import AffinageError, Problem
-from affinage.paths import RESULTS, ROOT, display
+from affinage.paths import RESULTS, ROOT, display, full_dataset
 from affinage.runs import newest_or_named, write_json
 
 
@@ -42,9 +42,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     results, config = arguments.results.resolve(), arguments.config and arguments.config.resolve()
-    dataset = arguments.dataset
-    if dataset and "://" not in dataset:
-        dataset = str(Path(dataset).resolve())
+    dataset = full_dataset(arguments.dataset)
     book = arguments.book and arguments.book.resolve()
     os.chdir(ROOT)
     quiet_libraries()

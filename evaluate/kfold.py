@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
-from affinage.paths import RESULTS, ROOT, display
+from affinage.paths import RESULTS, ROOT, display, full_dataset
 from affinage.series import Series, find_series
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     config, results = arguments.config and arguments.config.resolve(), arguments.results.resolve()
-    dataset = arguments.dataset
-    if dataset and "://" not in dataset:
-        dataset = str(Path(dataset).resolve())
+    dataset = full_dataset(arguments.dataset)
     os.chdir(ROOT)  # shipped configs name models/petit-llama relative to the project
     quiet_libraries()
     series = find_series("kfold", arguments.resume, results) if arguments.resume else None

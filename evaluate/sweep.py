@@ -22,7 +22,7 @@ from typing import Any
 
 from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
 from affinage.errors import AffinageError, Problem
-from affinage.paths import RESULTS, ROOT, display
+from affinage.paths import RESULTS, ROOT, display, full_dataset
 from affinage.series import Series, find_series
 
 
@@ -44,9 +44,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     config, results = arguments.config and arguments.config.resolve(), arguments.results.resolve()
-    file, dataset = Path(arguments.sweep).resolve(), arguments.dataset
-    if dataset and "://" not in dataset:
-        dataset = str(Path(dataset).resolve())
+    file, dataset = Path(arguments.sweep).resolve(), full_dataset(arguments.dataset)
     os.chdir(ROOT)  # shipped configs name models/petit-llama relative to the project
     quiet_libraries()
     series = find_series("sweep", arguments.resume, results) if arguments.resume else None

@@ -2,7 +2,8 @@
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,20 @@ def reference_nll() -> Callable[..., Any]:
         return total
 
     return compute
+
+
+@pytest.fixture
+def disk_full_after() -> Callable[[int], Any]:
+    """Inside what it gives, the system lets no file grow beyond a size: a write stops halfway, as on a full disk."""
+    import resource
+
+    @contextmanager
+    def limited(size_bytes: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

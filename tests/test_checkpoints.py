@@ -1,8 +1,6 @@
 """Checkpoints: what they hold, that they come back bit by bit, and that none is ever half there."""
 
 import random
-import resource
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +21,6 @@ def model_of(seed=0):
 
 def weights(model):
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-
-
-@contextmanager
-def disk_full_after(size_bytes):
-    """Inside, the system lets no file grow beyond a size: a write stops halfway, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_the_state_holds_trainable_parameters_alone():
@@ -127,7 +114,7 @@ def test_everything_a_trainer_keeps_comes_back_equal(tmp_path):
     assert all(torch.equal(a["exp_avg_sq"], b["exp_avg_sq"]) and a["step"] == b["step"] for a, b in moments)
 
 
-def test_a_disk_that_fills_up_leaves_the_old_checkpoint(tmp_path):
+def test_a_disk_that_fills_up_leaves_the_old_checkpoint(tmp_path, disk_full_after):
     path = tmp_path / "latest.pt"
     checkpoints.save(path, {"steps": 1})
     with disk_full_after(1000), pytest.raises((OSError, RuntimeError)):

@@ -2,10 +2,8 @@
 
 import json
 import math
-import resource
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -26,17 +24,6 @@ def strict(text):
 
 def manifest_of(run):
     return strict((run.folder / "run.json").read_text(encoding="utf-8"))
-
-
-@contextmanager
-def disk_full_after(size_bytes):
-    """Inside, the system lets no file grow beyond a size: a write stops halfway, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_runs_of_the_same_second_get_different_folders(tmp_path):
@@ -95,7 +82,7 @@ def test_the_model_lies_in_the_run_folder(tmp_path):
     assert run.model_folder == run.folder / "model"
 
 
-def test_a_disk_that_fills_up_leaves_the_old_manifest(tmp_path):
+def test_a_disk_that_fills_up_leaves_the_old_manifest(tmp_path, disk_full_after):
     run = create_run("task", "name", tmp_path)
     before = (run.folder / "run.json").read_bytes()
     with disk_full_after(1000), pytest.raises(OSError):
@@ -159,7 +146,7 @@ def test_an_empty_list_of_records_is_an_empty_file(tmp_path):
     assert (tmp_path / "a.jsonl").read_bytes() == b""
 
 
-def test_jsonl_on_a_disk_that_fills_up_leaves_the_old_file(tmp_path):
+def test_jsonl_on_a_disk_that_fills_up_leaves_the_old_file(tmp_path, disk_full_after):
     write_jsonl(tmp_path / "a.jsonl", [{"old": 1}])
     with disk_full_after(1000), pytest.raises(OSError):
         write_jsonl(tmp_path / "a.jsonl", [{"new": "x" * 100_000}])

@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 
 from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
-from affinage.paths import ROOT, display
+from affinage.paths import ROOT, display, full_dataset
 
 GIB = 2**30
 
@@ -24,9 +24,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
-    config, dataset = arguments.config.resolve(), arguments.dataset
-    if dataset and "://" not in dataset:
-        dataset = str(Path(dataset).resolve())
+    config, dataset = arguments.config.resolve(), full_dataset(arguments.dataset)
     os.chdir(ROOT)  # shipped configs name models/petit-llama relative to the project
     quiet_libraries()
     stderr.print(f"[dim]{display(config)}: loading Ludwig (about 10 s)[/]")

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
-from affinage.paths import CONFIGS, RESULTS, ROOT, display
+from affinage.paths import CONFIGS, RESULTS, ROOT, display, full_dataset
 from affinage.reports import best_validation_loss, scores_table
 from affinage.runs import find_run
 
@@ -27,9 +27,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     config = arguments.config and arguments.config.resolve()
-    dataset = arguments.dataset
-    if dataset and "://" not in dataset:
-        dataset = str(Path(dataset).resolve())
+    dataset = full_dataset(arguments.dataset)
     results = arguments.results.resolve()
     os.chdir(ROOT)  # shipped configs name models/petit-llama relative to the project
     quiet_libraries()

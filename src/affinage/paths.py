@@ -10,6 +10,11 @@ RESULTS = ROOT / "results"
 MODELS = ROOT / "models"
 
 
+def full_dataset(dataset: str) -> str:
+    """A DATASET argument that still means the same from another folder; addresses such as ludwig://name stay."""
+    return str(Path(dataset).resolve()) if dataset and "://" not in dataset else dataset
+
+
 def display(path: Path) -> str:
     """The path as a person would type it: relative to the working folder when below it."""
     path = Path(path)

@@ -10,12 +10,11 @@ from huggingface_hub.utils import HfHubHTTPError
 from ludwig.api import LudwigModel
 from peft import PeftConfig, PeftModel
 
-from affinage import data, training
+from affinage import training
 from affinage.configs import read_config, task_and_name
 from affinage.errors import AffinageError, Problem
 from affinage.ludwig_ext import register
 from affinage.paths import RESULTS, display
-from affinage.prompts import prompt_columns
 from affinage.provenance import describe_data
 from affinage.runs import Run
 
@@ -99,15 +98,7 @@ def _peft_config(adapter: str) -> PeftConfig:
 
 
 def _rows(task: str, dataset: str, config: Any) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    if dataset.startswith(data.LUDWIG):
-        rows = data.load_ludwig_dataset(dataset.removeprefix(data.LUDWIG))
-        files, splits = [], data.split_rows(rows, config, training.SEED)
-    else:
-        files = data.dataset_files(task, dataset)
-        splits = data.load_splits(files, config, training.SEED)
-    answer = config.output_features[0].column
-    data.check_columns(splits, [*prompt_columns(config), answer])
-    dropped = data.drop_rows_without_answer(splits, answer)
+    files, splits, dropped = training.read_task(task, dataset, config)
     return splits, describe_data(dataset, files, splits, dropped)
 
 

@@ -72,10 +72,7 @@ def plan(config_path: Path, dataset: str = "", overrides: str = "") -> Plan:
 def _fit_data(task: str, name: str, config: dict[str, Any], dataset: str, where: str, make: str) -> Plan:
     resolved = resolve(config, where)
     check_base_model(resolved.base_model, resolved.trust_remote_code)
-    files, splits = _rows(task, dataset, resolved)
-    answer = resolved.output_features[0].column
-    data.check_columns(splits, [*prompt_columns(resolved), answer])
-    dropped = data.drop_rows_without_answer(splits, answer)
+    files, splits, dropped = read_task(task, dataset, resolved)
     data.check_rows(splits)
     return Plan(task, name, config, resolved, dataset, files, splits, dropped, make)
 
@@ -107,11 +104,20 @@ def check_base_model(base_model: str, trust_remote_code: bool = False) -> None:
         ) from error
 
 
-def _rows(task: str, dataset: str, resolved: Any) -> tuple[list[Path], dict[str, pd.DataFrame]]:
+def read_task(task: str, dataset: str, resolved: Any) -> tuple[list[Path], dict[str, pd.DataFrame], dict[str, int]]:
+    """The files of a task or of `dataset`, their rows by split, and how many without an answer were left out.
+
+    Raises AffinageError for data that cannot be read or lacks a column that prompt or answer need.
+    """
     if dataset.startswith(data.LUDWIG):
-        return [], data.split_rows(data.load_ludwig_dataset(dataset.removeprefix(data.LUDWIG)), resolved, SEED)
-    files = data.dataset_files(task, dataset)
-    return files, data.load_splits(files, resolved, SEED)
+        files: list[Path] = []
+        splits = data.split_rows(data.load_ludwig_dataset(dataset.removeprefix(data.LUDWIG)), resolved, SEED)
+    else:
+        files = data.dataset_files(task, dataset)
+        splits = data.load_splits(files, resolved, SEED)
+    answer = resolved.output_features[0].column
+    data.check_columns(splits, [*prompt_columns(resolved), answer])
+    return files, splits, data.drop_rows_without_answer(splits, answer)
 
 
 def train(ready: Plan, results: Path) -> Outcome:

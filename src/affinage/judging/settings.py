@@ -1,7 +1,6 @@
 """The `judge:` section of a suite: which model judges, how it is asked, and when its work does not count."""
 
 import difflib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,7 +11,7 @@ from affinage.errors import AffinageError, Problem
 from affinage.ollama_chat import Options
 from affinage.paths import SUITES, display
 from affinage.scoring.suite import Suite
-from affinage.scoring.suite_file import BOUNDS, TYPES
+from affinage.scoring.suite_file import BOUNDS, TYPES, line_of
 
 Mode = Literal["score", "rubric", "pairwise"]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[\w.-]+$")]
@@ -105,21 +104,10 @@ def settings_of(suite: Suite, folder: Path = SUITES) -> JudgeSettings:
     except ValidationError as error:
         path = folder / f"{suite.name}.yaml"
         root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader) if path.is_file() else None
-        problems = [(_line(root, ("judge", *fault["loc"])), _words(fault)) for fault in error.errors()]
+        problems = [(line_of(root, ("judge", *fault["loc"])), _words(fault)) for fault in error.errors()]
         where = display(path)
         in_order = sorted(problems, key=lambda problem: problem[0])
         raise AffinageError(*(Problem(f"{where}:{line}", *words) for line, words in in_order)) from error
-
-
-def _line(node: yaml.Node | None, place: Sequence[str | int]) -> int:
-    line = 1
-    for part in place:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        found = next(((key, value) for key, value in pairs if key.value == str(part)), None)
-        if found is None:
-            break
-        line, node = found[0].start_mark.line + 1, found[1]
-    return line
 
 
 def _words(fault: Any) -> tuple[str, str, str]:

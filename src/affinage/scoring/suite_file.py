@@ -59,7 +59,7 @@ def read_suite(path: Path) -> Suite:
     try:
         suite = Suite.model_validate({str(key): value for key, value in content.items() if value is not None})
     except ValidationError as error:
-        found += [(_line(root, fault["loc"]), *_mistake(fault)) for fault in error.errors()]
+        found += [(line_of(root, fault["loc"]), *_mistake(fault)) for fault in error.errors()]
         raise AffinageError(*_problems(path, found)) from error
     raise_all(_problems(path, found))
     return suite.named(path.stem)
@@ -107,7 +107,7 @@ def _empty(root: yaml.Node) -> Iterator[Mistake]:
             yield key.start_mark.line + 1, f"'{key.value}' is empty.", "", remedy
 
 
-def _line(node: yaml.Node | None, place: Sequence[str | int]) -> int:
+def line_of(node: yaml.Node | None, place: Sequence[str | int]) -> int:
     """The line of the deepest part of a place that stands in the file."""
     line = 1
     for part in place:
