@@ -162,12 +162,14 @@ def stock(affinage):
     from ludwig.models.registry import model_type_registry
     from ludwig.schema.model_types.base import model_type_schema_registry
     from ludwig.schema.model_types.llm import LLMModelConfig
+    from ludwig.schema.trainer import FineTuneTrainerConfig, register_llm_trainer_schema
     from ludwig.trainers.registry import get_llm_trainers_registry
     from ludwig.trainers.trainer_llm import FineTuneTrainer
     from ludwig.utils.tokenizers import HFTokenizer, tokenizer_registry
 
     from affinage.ludwig_ext import register
 
+    register_llm_trainer_schema("finetune")(FineTuneTrainerConfig)
     model_type_schema_registry["llm"] = LLMModelConfig
     model_type_registry["llm"] = LLM
     get_llm_trainers_registry()["finetune"] = FineTuneTrainer

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from affinage.ludwig_ext import loss
 from affinage.ludwig_ext.batches import collate
 
 CASES = [
@@ -95,3 +96,58 @@ def test_logits_are_computed_for_answer_positions_alone(llm_config, sentences, t
     trainer.nll(batch)
     handle.remove()
     assert seen == [(1, batch.answer_tokens, 320)]
+
+
+@pytest.mark.parametrize(
+    "sections", [{}, {"adapter": None}, {"quantization": {"bits": 4, "bnb_4bit_compute_dtype": "float32"}}]
+)
+@pytest.mark.parametrize(("architecture", "tokenizer"), [("llama", "bos"), ("gpt2", "no_pad")])
+def test_logits_in_chunks_give_the_same_loss_and_gradients(
+    llm_config, sentences, trainer_of, monkeypatch, architecture, tokenizer, sections
+):
+    trainer = trainer_of(llm_config(architecture, tokenizer, **sections), sentences(4))
+    model, batch = trainer.model.model, collate(trainer.rows.rows, trainer.model.special.pad)
+    if sections != {"adapter": None}:
+        randomise_adapter(model)
+    whole = trainer.nll(batch)
+    whole.backward()
+    expected = lora_gradients(model)
+    model.zero_grad()
+    monkeypatch.setattr(loss, "LOGITS_AT_ONCE", 7 * 320)
+    seen = []
+    handle = model.get_output_embeddings().register_forward_hook(lambda m, i, output: seen.append(output.numel()))
+    chunked = trainer.nll(batch)
+    handle.remove()
+    (3 * chunked).backward()
+    assert batch.answer_tokens > 14
+    assert max(seen) <= 7 * 320
+    assert chunked.item() == pytest.approx(whole.item(), rel=1e-6)
+    assert (lora_gradients(model) - 3 * expected).norm() / (3 * expected).norm() < 1e-5
+    assert loss.answer_nll_by_row(model, batch) == pytest.approx(by_row(model, batch), rel=1e-5)
+
+
+def by_row(model, batch):
+    with torch.no_grad():
+        log_p = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float().log_softmax(-1)
+    targets = batch.labels[:, 1:]
+    picked = log_p[:, :-1].gather(2, targets.clamp(min=0).unsqueeze(2)).squeeze(2)
+    return (-(picked * (targets != -100)).sum(1)).tolist()
+
+
+def test_a_model_that_caps_its_logits_keeps_them_when_they_would_be_chunked(
+    llm_config, sentences, trainer_of, monkeypatch
+):
+    trainer = trainer_of(llm_config(), sentences(4))
+    model, batch = trainer.model.model, collate(trainer.rows.rows, trainer.model.special.pad)
+    causal = model.get_base_model()
+    plain = type(causal).forward
+
+    def capped(self, *args, **kwargs):
+        outputs = plain(self, *args, **kwargs)
+        outputs.logits = 0.05 * torch.tanh(outputs.logits / 0.05)
+        return outputs
+
+    monkeypatch.setattr(type(causal), "forward", capped)
+    expected = by_row(model, batch)
+    monkeypatch.setattr(loss, "LOGITS_AT_ONCE", 320)
+    assert loss.answer_nll_by_row(model, batch) == pytest.approx(expected, rel=1e-5)

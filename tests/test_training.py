@@ -225,3 +225,13 @@ def test_a_run_that_another_process_holds_is_left_alone(run):
         assert done.status == "running"
         with pytest.raises(AffinageError, match="another process is working on it"):
             training.complete(done, training.plan_again(done))
+
+
+@pytest.mark.slow
+def test_packed_training_takes_the_same_steps(run):
+    from affinage.reproduce import losses
+
+    padded = losses(run("trainer.train_steps=4").run.folder)
+    packed = losses(run("trainer.train_steps=4 trainer.packing=true").run.folder)
+    assert len(padded) == 4
+    assert list(packed.values()) == pytest.approx(list(padded.values()), rel=1e-4)

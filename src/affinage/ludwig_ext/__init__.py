@@ -10,6 +10,7 @@ def register() -> None:
     from ludwig.config_validation.validation import get_schema
     from ludwig.models.registry import model_type_registry
     from ludwig.schema.model_types.base import model_type_schema_registry
+    from ludwig.schema.trainer import register_llm_trainer_schema
     from ludwig.trainers.registry import get_llm_trainers_registry
     from ludwig.utils.tokenizers import tokenizer_registry
 
@@ -17,7 +18,9 @@ def register() -> None:
     from affinage.ludwig_ext.model import AnswerLLM
     from affinage.ludwig_ext.tokenizer import PromptTokenizer
     from affinage.ludwig_ext.trainer import AnswerTrainer
+    from affinage.ludwig_ext.trainer_config import PackingTrainerConfig
 
+    register_llm_trainer_schema("finetune")(PackingTrainerConfig)
     model_type_schema_registry["llm"] = AffinageLLMConfig
     model_type_registry["llm"] = AnswerLLM
     get_llm_trainers_registry()["finetune"] = AnswerTrainer

@@ -107,11 +107,15 @@ def build_rows(
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded tensors, each (batch, sequence): token ids, mask of real tokens, labels with IGNORED elsewhere."""
+    """Right-padded tensors, each (batch, sequence): token ids, mask of real tokens, labels with IGNORED elsewhere.
+
+    In a packed batch, one sequence holds several rows: it has no mask, and position ids that start again at each row.
+    """
 
     input_ids: torch.Tensor
-    attention_mask: torch.Tensor
+    attention_mask: torch.Tensor | None
     labels: torch.Tensor
+    position_ids: torch.Tensor | None = None
 
     @property
     def answer_tokens(self) -> int:
@@ -119,10 +123,16 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        return int(self.attention_mask.sum())
+        return self.input_ids.numel() if self.attention_mask is None else int(self.attention_mask.sum())
+
+    @property
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """What the model's forward pass takes."""
+        given = {n: getattr(self, n) for n in ("input_ids", "attention_mask", "position_ids")}
+        return {name: tensor for name, tensor in given.items() if tensor is not None}
 
     def to(self, device: torch.device | str) -> "Batch":
-        return Batch(self.input_ids.to(device), self.attention_mask.to(device), self.labels.to(device))
+        return Batch(*(None if t is None else t.to(device) for t in vars(self).values()))
 
 
 def collate(rows: Sequence[Row], pad: int) -> Batch:

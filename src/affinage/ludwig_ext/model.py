@@ -46,6 +46,16 @@ def keep_4bit_weights_as_they_are(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
+def keep_frozen_weights_small(model: Any) -> None:
+    """Stores in bfloat16 what an adapter leaves as it is: embeddings, norms and the layers that are not quantized.
+
+    Fault: Ludwig keeps them in float32, which for a vocabulary of 128,000 is more than a 4-bit model of 8 B weighs.
+    """
+    for parameter in model.parameters():
+        if not parameter.requires_grad and parameter.dtype == torch.float32:
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
 class AnswerLLM(LLM):
     """Answers the faults of the stock class in attention, targets, generation, evaluation and saving.
 
@@ -72,6 +82,17 @@ class AnswerLLM(LLM):
         if adapter and not self._adapter_initialized and getattr(adapter, "target_modules", None) == ["all-linear"]:
             adapter.target_modules = linear_modules(self.model)
         super().initialize_adapter()
+
+    def prepare_for_training(self) -> None:
+        super().prepare_for_training()
+        if self._computes_in_bfloat16():
+            keep_frozen_weights_small(self.model)
+
+    def _computes_in_bfloat16(self) -> bool:
+        """Whether the config asks for it with LoRA, the adapter whose layers convert what they are given."""
+        config = self.config_obj
+        quantized = getattr(config.quantization, "bnb_4bit_compute_dtype", None) == "bfloat16"
+        return getattr(config.adapter, "type", None) == "lora" and (quantized or config.trainer.use_mixed_precision)
 
     def _set_generation_config(self, new_generation_config_dict: dict[str, Any]) -> None:
         self.generation = generation.generation_config(new_generation_config_dict, self.tokenizer)
@@ -143,3 +164,10 @@ def loss_metrics(feature: str, nll: float, tokens: int) -> dict[str, dict[str, f
 def perplexity(loss: float) -> float:
     """exp(loss), and infinity where that is beyond a float."""
     return math.exp(loss) if loss < 700 else math.inf
+
+
+def parameter_counts(model: Any) -> tuple[int, int]:
+    """Trainable parameters and all of them; PEFT knows how many a packed 4-bit weight holds."""
+    if hasattr(model, "get_nb_trainable_parameters"):
+        return model.get_nb_trainable_parameters()
+    return model.num_parameters(only_trainable=True), model.num_parameters()

@@ -17,10 +17,11 @@ from tqdm import tqdm
 from affinage.errors import AffinageError, Problem
 from affinage.health import CAUSES
 from affinage.interrupts import stop_requests
-from affinage.ludwig_ext import checkpoints
-from affinage.ludwig_ext.batches import Batch, Rows, build_rows, collate, epoch_batches
+from affinage.ludwig_ext import checkpoints, layout
+from affinage.ludwig_ext.batches import Batch, Row, Rows, build_rows, epoch_batches
 from affinage.ludwig_ext.evaluation import Evaluations
 from affinage.ludwig_ext.loss import answer_nll
+from affinage.ludwig_ext.model import parameter_counts
 from affinage.ludwig_ext.progress import StepProgress
 from affinage.ludwig_ext.schedule import Schedule
 from affinage.memory import peak_memory
@@ -66,6 +67,9 @@ class AnswerTrainer(FineTuneTrainer):
         set_random_seed(self.random_seed)
         self.checkpoints = checkpoints.Checkpoints(self.save_path / "training_checkpoints")
         self.notes: list[str] = []
+        _, self.parameters = parameter_counts(self.model.model)
+        if self.config.packing:
+            layout.check_packing(self.model.model, self.rows.rows[: layout.CHECKED_ROWS], self.model.special.pad)
         self._seconds, self._started = 0.0, time.monotonic()
         self._saved = self._started
         start = self._resume() if self.resume else 0
@@ -164,7 +168,7 @@ class AnswerTrainer(FineTuneTrainer):
         order = epoch_batches(len(self.rows), self.batch_size, self.random_seed, epoch, self.should_shuffle)
         first = step_in_epoch * self.gradient_accumulation_steps
         positions = order[first : first + self.gradient_accumulation_steps]
-        batches = [collate([self.rows.rows[i] for i in chosen], self.model.special.pad) for chosen in positions]
+        batches = self._lay_out([self.rows.rows[i] for chosen in positions for i in chosen])
         nll = self._accumulate(batches)
         self._optimizer_step(self.dist_model.parameters())
         self.distributed.zero_grad(self.optimizer)
@@ -175,6 +179,12 @@ class AnswerTrainer(FineTuneTrainer):
         self.evaluations.trained(nll, answer_tokens)
         self.progress.step(nll / answer_tokens, lr, tokens)
         self.callback(lambda c: c.on_batch_end(self, self.tracker, str(self.save_path), sync_step=True))
+
+    def _lay_out(self, rows: list[Row]) -> list[Batch]:
+        if self.config.packing:
+            return layout.packed(rows, min(self.batch_size, self.config.packing_max_sequences_per_pack))
+        cost = layout.call_cost(self.model.model, self.parameters)
+        return layout.padded(rows, self.batch_size, cost, self.model.special.pad)
 
     def _accumulate(self, batches: list[Batch]) -> float:
         """Adds the gradient of the mean loss over the answer tokens of all batches; returns their summed loss."""
@@ -284,10 +294,3 @@ class AnswerTrainer(FineTuneTrainer):
             "peak_memory": peak_memory(),
             "evaluations": [{k: v for k, v in e.items() if k != "samples"} for e in self.evaluations.history],
         }
-
-
-def parameter_counts(model: Any) -> tuple[int, int]:
-    """Trainable parameters and all of them; PEFT knows how many a packed 4-bit weight holds."""
-    if hasattr(model, "get_nb_trainable_parameters"):
-        return model.get_nb_trainable_parameters()
-    return model.num_parameters(only_trainable=True), model.num_parameters()
