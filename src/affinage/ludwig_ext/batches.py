@@ -132,7 +132,8 @@ class Batch:
         return {name: tensor for name, tensor in given.items() if tensor is not None}
 
     def to(self, device: torch.device | str) -> "Batch":
-        return Batch(*(None if t is None else t.to(device) for t in vars(self).values()))
+        mask, positions = (None if t is None else t.to(device) for t in (self.attention_mask, self.position_ids))
+        return Batch(self.input_ids.to(device), mask, self.labels.to(device), positions)
 
 
 def collate(rows: Sequence[Row], pad: int) -> Batch:

@@ -77,10 +77,12 @@ class Evaluations:
     def loss(self, rows: Rows) -> float:
         """Mean loss per answer token (nats) over the rows, or over the first `trainer.eval_steps` batches."""
         trainer, nll, tokens = self.trainer, 0.0, 0
-        starts = range(0, len(rows), trainer.eval_batch_size)[: getattr(trainer.config, "eval_steps", None)]
+        steps, size = getattr(trainer.config, "eval_steps", None), trainer.eval_batch_size
+        evaluated = rows.rows if steps is None else rows.rows[: steps * size]
+        evaluated = sorted(evaluated, key=lambda row: len(row.ids))  # like lengths together need little padding
         with evaluation_mode(trainer.dist_model), torch.no_grad():
-            for start in starts:
-                batch = collate(rows.rows[start : start + trainer.eval_batch_size], trainer.model.special.pad)
+            for start in range(0, len(evaluated), size):
+                batch = collate(evaluated[start : start + size], trainer.model.special.pad)
                 nll += trainer.nll(batch).item()
                 tokens += batch.answer_tokens
         return nll / tokens
