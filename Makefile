@@ -13,7 +13,8 @@ PYTEST = OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --numprocesses logical --max
 # What can be given on the command line; what merely stands in the environment under such a name is not meant.
 VARIABLES = DATASET SET RESUME RESULTS UPGRADE SOURCE FORMAT TASK COLUMNS SPLIT BY STRATIFY N SEED NEAR ON_LEAK PII \
 	LANGUAGES BALANCE TOKENIZER UNANSWERABLE REPLACE LICENCE SAMPLE MODEL HOST PULL CONCURRENCY RETRY_FAILED SUITE FEWSHOT ADAPTER BOOK \
-	RUNS NAME K SWEEP A B JUDGE MODE LIMIT
+	RUNS NAME K SWEEP A B JUDGE MODE LIMIT HUMAN SHEET PAGE MEMORY LENGTH MEASURE BATCHES BITS STEPS REPO BASE PUBLIC REVISION \
+	PR PLAN TAG KIND QUANT DTYPE SYSTEM ASK SIDE INPUT PORT
 $(foreach name,$(VARIABLES),$(eval $(name) =))
 CONFIG = ludwig_configs/voix-passive/petit-llama-qlora.yaml
 RUN = last
@@ -24,7 +25,8 @@ first = $(word 1,$(subst :, ,$(1)))
 options = $(foreach pair,$(1),$${$(call first,$(pair)):+--$(word 2,$(subst :, ,$(pair))) "$$$(call first,$(pair))"})
 
 .PHONY: help venv setup env data curate check-data card check train list show reproduce evaluate score compare \
-	judge judge-demo leaderboard kfold sweep rouge data-quickstart model-quickstart test test-fast lint benchmark lock clean
+	judge judge-demo annotate calibrate leaderboard kfold sweep rouge fit bench chat serve upload-plan upload upload-data merge \
+	gguf llama-cpp ollama data-quickstart model-quickstart test test-fast lint benchmark lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "%s%s\n", gap, substr($$0, 5); gap = "\n" } \
@@ -61,6 +63,14 @@ card: venv ## Write the dataset's card: TASK=name [LICENCE=cc-by-4.0]
 check: venv ## Show what a configuration would train, in seconds: CONFIG=file.yaml [DATASET=file] [SET="trainer.epochs=1"]
 	@$(PYTHON_VENV) tools/check.py --config "$$CONFIG" $(call options,DATASET:dataset SET:set)
 
+fit: venv ## Say what fits in memory, and how long it takes: CONFIG=file.yaml [MEMORY=16GB] [LENGTH=512] [MEASURE=1]
+	@$(PYTHON_VENV) tools/fit.py --config "$$CONFIG" $(call options,DATASET:dataset SET:set MEMORY:memory LENGTH:length) \
+		$${MEASURE:+--measure}
+
+bench: venv ## Measure memory and time per step on this machine: CONFIG=file.yaml [BATCHES=1,2,4,16] [BITS=4,8,16] [LENGTH=512]
+	@$(PYTHON_VENV) tools/bench.py --config "$$CONFIG" \
+		$(call options,BATCHES:batches BITS:bits STEPS:steps LENGTH:length RESULTS:results)
+
 train: venv ## Train one configuration: CONFIG=file.yaml [DATASET=file] [SET="trainer.epochs=1 adapter.r=32"] [RESUME=run or last] [RESULTS=folder]
 	@if [ -n "$$RESUME" ]; then set -- --resume "$$RESUME"; else set -- --config "$$CONFIG"; fi; \
 	$(PYTHON_VENV) tools/train.py "$$@" $(call options,DATASET:dataset SET:set RESULTS:results)
@@ -94,6 +104,13 @@ judge: venv ## Let a local model score the answers: RUN=run [JUDGE=llama3.1:8b] 
 judge-demo: venv ## Show what judging looks like without a model (simple rules stand in, all is marked DEMO): RUN=run
 	@$(PYTHON_VENV) evaluate/judge_demo.py --run "$$RUN" $(call options,MODE:mode SUITE:suite LIMIT:limit RESULTS:results)
 
+annotate: venv ## Write a sheet on which people score answers without knowing whose they are: RUN=run [N=40] [PAGE=1]
+	@$(PYTHON_VENV) evaluate/annotate.py --run "$$RUN" $(call options,SUITE:suite N:n SEED:seed SHEET:output RESULTS:results) \
+		$${PAGE:+--page}
+
+calibrate: venv ## Compare the judge with people: RUN=run HUMAN="sheet.csv second.csv" [JUDGE=name]
+	@$(PYTHON_VENV) evaluate/calibrate.py --run "$$RUN" --human $$HUMAN $(call options,JUDGE:judge SUITE:suite RESULTS:results)
+
 leaderboard: venv ## Write what the configs gave, from the runs there are, into ludwig_configs/README.md
 	@$(PYTHON_VENV) evaluate/leaderboard.py $(call options,RESULTS:results)
 
@@ -107,6 +124,40 @@ sweep: venv ## Train a configuration with many settings: CONFIG=file.yaml SWEEP=
 
 rouge: venv ## Compare two texts by ROUGE, with and without a tokenizer that knows accents: A="..." B="..."
 	@$(PYTHON_VENV) evaluate/rouge.py $(call options,A:a B:b)
+
+##@ Use and publish
+chat: venv ## Talk to the model in the terminal, base or tuned: RUN=run [ASK="one question"] [SIDE=both]
+	@$(PYTHON_VENV) tools/chat.py $(if $(ADAPTER),--adapter "$$ADAPTER" --config "$$CONFIG",--run "$$RUN") \
+		$(call options,SIDE:side SYSTEM:system INPUT:input SET:set ASK:ask DATASET:dataset RESULTS:results)
+
+serve: venv ## Answer at an address that OpenAI's clients understand: RUN=run [PORT=8000]
+	@$(PYTHON_VENV) tools/serve.py $(if $(ADAPTER),--adapter "$$ADAPTER" --config "$$CONFIG",--run "$$RUN") \
+		$(call options,HOST:host PORT:port DATASET:dataset RESULTS:results)
+
+UPLOAD = $(call options,REPO:repo BASE:base LICENCE:licence KIND:kind REVISION:revision TAG:tag RESULTS:results) \
+	$${PUBLIC:+--public} $${PR:+--create-pr}
+upload-plan: venv ## Show what an upload would send, and refuse what must not leave: RUN=run REPO=user/name [BASE=id] [LICENCE=mit]
+	@$(PYTHON_VENV) tools/upload.py --run "$$RUN" $(UPLOAD) --plan
+
+upload: venv ## Publish a run on the Hugging Face Hub, privately unless PUBLIC=1: RUN=run REPO=user/name [KIND=adapter]
+	@$(PYTHON_VENV) tools/upload.py --run "$$RUN" $(UPLOAD)
+
+upload-data: venv ## Publish a dataset with its card: TASK=name REPO=user/name [PLAN=1: only show]
+	@$(PYTHON_VENV) tools/upload_data.py $(call options,TASK:task REPO:repo REVISION:revision TAG:tag RESULTS:results) \
+		$${PUBLIC:+--public} $${PR:+--create-pr} $${PLAN:+--plan}
+
+merge: venv ## Put the adapter into the unquantized base model: RUN=run [DTYPE=bfloat16]
+	@$(PYTHON_VENV) tools/merge.py --run "$$RUN" $(call options,DTYPE:dtype RESULTS:results)
+
+gguf: venv ## Write a GGUF file, checked against the model: RUN=run [QUANT=q8_0, q4_k_m or f16] [KIND=adapter]
+	@$(PYTHON_VENV) tools/export_gguf.py --run "$$RUN" $(call options,QUANT:quant KIND:kind LICENCE:licence RESULTS:results)
+
+llama-cpp: venv ## Get and compile llama.cpp, once for this user (needs a C++ compiler and cmake; about ten minutes)
+	@$(PYTHON_VENV) tools/get_llama_cpp.py
+
+ollama: venv ## Make an Ollama model and compare its answers with the run's: RUN=run [NAME=name] [QUANT=q8_0]
+	@$(PYTHON_VENV) tools/export_ollama.py --run "$$RUN" $(call options,NAME:name QUANT:quant SYSTEM:system \
+		LICENCE:licence HOST:host RESULTS:results) $${REPLACE:+--replace}
 
 ##@ Make the quick start's data and model again (both are in the repository)
 data-quickstart: venv ## Make datasets/voix-passive
@@ -127,8 +178,12 @@ lint: venv ## Check style, format and types (ruff, mypy)
 	@$(PYTHON_VENV) -m ruff format --check
 	@$(PYTHON_VENV) -m mypy
 
-benchmark: venv ## Measure training steps, answers and data preparation against their bars, as ratios
+benchmark: venv ## Measure training steps, answers, judging and data preparation against their bars, as ratios
 	@$(PYTHON_VENV) benchmarks/train_step.py
+	@$(PYTHON_VENV) benchmarks/peers.py
+	@$(PYTHON_VENV) benchmarks/lengths.py
+	@$(PYTHON_VENV) benchmarks/growth.py
+	@$(PYTHON_VENV) benchmarks/judging.py
 	@$(PYTHON_VENV) benchmarks/answers.py
 	@$(PYTHON_VENV) benchmarks/data.py
 

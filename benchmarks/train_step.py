@@ -6,16 +6,13 @@
 import argparse
 import contextlib
 import json
-import os
-import random
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,35 +22,23 @@ import psutil
 from rich.table import Table
 
 from affinage import environment
-from affinage.console import quiet_libraries, run_script, stdout
+from affinage.benchmark_step import (
+    TINY,
+    Settings,
+    around_steps,
+    make_model,
+    make_rows,
+    make_trainer,
+    measure_memory,
+    prepare_process,
+)
+from affinage.console import run_script, stdout
 from affinage.paths import ROOT, display
 
 OUTPUT = ROOT / "benchmarks" / "train_step.json"
 CONTESTANTS = ("stock", "affinage")
 FASTER_AT_LEAST, MEMORY_AT_MOST = 1.6, 0.6
 LOSS_TOLERANCE = 1e-5  # relative
-SHAPE = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Sizes of the model and the data, and how often to measure; lengths are in tokens, answers' without EOS."""
-
-    vocab_size: int = 32_000
-    hidden_size: int = 512
-    intermediate_size: int = 1216
-    num_hidden_layers: int = 8
-    num_attention_heads: int = 8
-    batch_size: int = 8
-    prompt_tokens: tuple[int, int] = (88, 132)
-    answer_tokens: tuple[int, int] = (47, 71)
-    warmup: int = 2
-    pairs: int = 12
-    memory_runs: int = 3
-    memory_steps: int = 3
-
-
-TINY = Settings(200, 64, 128, 2, 4, warmup=1, pairs=2, memory_runs=2, memory_steps=2)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,12 +55,6 @@ def main(argv: list[str] | None = None) -> int:
         output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         stdout.print(display(output))
     return 0 if result["losses"]["as_expected"] else 1
-
-
-def prepare_process() -> None:
-    """Keeps libraries quiet, off the network and on the processor."""
-    quiet_libraries()
-    os.environ |= {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def measure(settings: Settings, work: Path) -> dict[str, Any]:
@@ -111,70 +90,6 @@ def compared(pairs: list[Any], above: str, below: str) -> dict[str, Any]:
     found = {name: spread([pair[name] for pair in pairs]) for name in CONTESTANTS}
     found["ratio"] = spread([pair[above] / pair[below] for pair in pairs])
     return {"n": len(pairs), "ratio_of": f"{above} / {below}", **found, "pairs": pairs}
-
-
-def make_model(settings: Settings, work: Path) -> None:
-    """A Llama with random weights, and a tokenizer whose words are w4, w5, ... between spaces."""
-    import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    vocabulary = ["<s>", "</s>", "<pad>", "<unk>", *(f"w{i}" for i in range(4, settings.vocab_size))]
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    transformers.PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(work / "model")
-    transformers.set_seed(1)
-    shape: dict[str, Any] = {name: getattr(settings, name) for name in SHAPE}
-    config = transformers.LlamaConfig(**shape, bos_token_id=0, eos_token_id=1, pad_token_id=2)
-    transformers.LlamaForCausalLM(config).save_pretrained(work / "model")
-
-
-def make_rows(settings: Settings, batches: int) -> Any:
-    """Random words as a DataFrame with the columns prompt and output; the same ones at every call."""
-    import pandas as pd
-
-    draw = random.Random(1)
-
-    def text(lengths: tuple[int, int]) -> str:
-        return " ".join(f"w{draw.randrange(4, settings.vocab_size)}" for _ in range(draw.randint(*lengths)))
-
-    columns = {"prompt": settings.prompt_tokens, "output": settings.answer_tokens}
-    return pd.DataFrame({name: [text(n) for _ in range(batches * settings.batch_size)] for name, n in columns.items()})
-
-
-def make_trainer(settings: Settings, work: Path, data: Any, contestant: str, callbacks: list[Any]) -> tuple[Any, Any]:
-    """The trainer and the preprocessed rows. Registering Affinage is for good, so stock Ludwig must come first."""
-    from ludwig.api import LudwigModel
-
-    if contestant == "affinage":
-        from affinage.ludwig_ext import register
-
-        register()
-    config = {
-        "model_type": "llm",
-        "base_model": str(work / "model"),
-        "input_features": [{"name": "prompt", "type": "text"}],
-        "output_features": [{"name": "output", "type": "text"}],
-        "prompt": {"template": "{prompt}"},
-        "adapter": {"type": "lora"},
-        "trainer": {"type": "finetune", "epochs": 1, "batch_size": settings.batch_size, "should_shuffle": False},
-    }
-    ludwig = LudwigModel(config, backend="local")
-    splits = ludwig.preprocess(training_set=data, skip_save_processed_input=True)
-    ludwig.training_set_metadata = splits.training_set_metadata
-    ludwig.config_obj.trainer.update_batch_size_grad_accum(1)
-    model = LudwigModel.create_model(ludwig.config_obj, random_seed=1)
-    silent = dict.fromkeys(("skip_save_model", "skip_save_progress", "skip_save_log"), True)
-    options = {"config": ludwig.config_obj.trainer, "callbacks": callbacks, "random_seed": 1}
-    return ludwig.backend.create_trainer(model=model, **options, **silent), splits.training_set
-
-
-def around_steps(before: Callable[[], None], after: Callable[[], None]) -> list[Any]:
-    """Callbacks for a trainer that call `before` and `after` around every training step."""
-    from ludwig.callbacks import Callback
-
-    methods = {"on_batch_start": lambda *_, **__: before(), "on_batch_end": lambda *_, **__: after()}
-    return [type("Around", (Callback,), methods)()]
 
 
 def time_and_losses(settings: Settings, work: Path) -> tuple[list[dict[str, float]], dict[str, Any], dict[str, Any]]:
@@ -252,30 +167,6 @@ def plain_loss(model: Any, tokenizer: Any, data: Any) -> float:
         total += model(input_ids=torch.tensor([asked + given]), labels=labels).loss.item() * len(given)
         n += len(given)
     return total / n
-
-
-def measure_memory(settings: Settings, work: Path, contestant: str) -> int:
-    """Runs the contestant's own training loop; bytes by which resident memory rose above the loaded model."""
-    prepare_process()
-    resident, step_ends = list[int](), list[int]()
-
-    def watch() -> None:
-        while True:
-            resident.append(psutil.Process().memory_info().rss)
-            time.sleep(0.001)
-
-    def before() -> None:
-        if not resident:
-            # weights read through a memory map are resident only once touched
-            sum(parameter.sum().item() for parameter in trainer.model.parameters())
-            resident.append(psutil.Process().memory_info().rss)
-            threading.Thread(target=watch, daemon=True).start()
-
-    with contextlib.redirect_stdout(sys.stderr):
-        callbacks = around_steps(before, lambda: step_ends.append(len(resident)))
-        trainer, rows = make_trainer(settings, work, make_rows(settings, settings.memory_steps), contestant, callbacks)
-        trainer.train(rows, save_path=str(work / f"memory-{contestant}"))
-    return max(resident[: step_ends[-1]]) - resident[0]
 
 
 def show(result: dict[str, Any]) -> None:

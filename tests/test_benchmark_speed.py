@@ -1,0 +1,58 @@
+"""The benchmarks of speed still run and compare equal work; their timings are not judged here."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from affinage.paths import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("benchmarks")]
+
+
+def quick(script, folder):
+    output = folder / "result.json"
+    command = [sys.executable, f"benchmarks/{script}", "--quick", "--output", str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "not judged" in done.stdout
+    return json.loads(output.read_text(encoding="utf-8"))
+
+
+def test_trl_and_a_plain_loop_have_the_loss_of_affinage_on_the_same_batch(tmp_path):
+    found = quick("peers.py", tmp_path)
+    losses = found["losses"]
+    assert losses["trl"] == pytest.approx(losses["affinage"], rel=1e-4)
+    assert losses["plain"] == pytest.approx(losses["affinage"], rel=1e-5)
+    assert all(seconds > 0 for each in found["time"]["rounds"] for seconds in each.values())
+    assert {"affinage", "plain", "trl"} == set(found["memory"]["runs"][0])
+
+
+def test_every_layout_has_the_same_loss_and_those_of_affinage_hold_less_padding(tmp_path):
+    found = quick("lengths.py", tmp_path)
+    assert found["same_loss"]
+    for each in found["rounds"]:
+        assert each["packed"]["places"] == each["packed"]["tokens"]
+        assert each["packed"]["tokens"] <= each["by length"]["places"] < each["fixed order"]["places"]
+
+
+def test_growth_counts_every_part_of_every_size(tmp_path):
+    found = quick("growth.py", tmp_path)
+    for parts in found["microseconds_per_row"].values():
+        assert 0 < parts["rows"] < parts["all"] and 0 < parts["batches"] < parts["all"]
+        assert parts["all"] == pytest.approx(sum(v for k, v in parts.items() if k != "all"), rel=0.2)
+    assert found["growth"]["100"] == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "bars"), [("peers.json", ("time", "memory")), ("lengths.json", ()), ("growth.json", ())]
+)
+def test_what_was_measured_is_kept_with_its_machine_and_meets_its_bar(file, bars):
+    kept = json.loads((ROOT / "benchmarks" / file).read_text(encoding="utf-8"))
+    assert not kept["quick"] and kept["environment"]["cpu"] and kept["environment"]["packages"]["torch"]
+    if bars:
+        assert kept["time"]["ratio_other_to_affinage"]["trl"]["median"] >= kept["time"]["bar"]
+        assert kept["memory"]["ratio_affinage_to_other"]["trl"]["median"] <= kept["memory"]["bar"]
+    else:
+        assert kept["met"]
