@@ -57,12 +57,16 @@ def show(comparison: "Comparison") -> None:
     from rich.markup import escape
 
     from affinage.comparison.comparability import obstacles
+    from affinage.comparison.judges import judges_table
     from affinage.comparison.page import grouped
     from affinage.comparison.scoreboard import scores_table
     from affinage.comparison.verdicts import main_metric, verdict
 
-    entries, systems, tests, board, notes = comparison
+    entries, systems, tests, board, notes, judges, judge_notes = comparison
     stdout.print(scores_table(board))
+    if judges:
+        stdout.print()
+        stdout.print(judges_table(judges, [system.key for system in systems]))
     sentence = verdict(systems, tests, main_metric(board))
     if sentence:
         stdout.print(f"\n{escape(sentence)}")
@@ -71,7 +75,8 @@ def show(comparison: "Comparison") -> None:
     for difference in obstacles(entries):
         values = "; ".join(f"{', '.join(who)}: {' '.join(what.split())}" for what, who in grouped(difference.values))
         stdout.print(f"[bold red]not comparable:[/] {difference.what}: {difference.meaning} [dim]{escape(values)}[/]")
-    for note, who in [*((note, []) for note in notes), *grouped((e.letter, note) for e in entries for note in e.notes)]:
+    of_runs = [*((entry.letter, note) for entry in entries for note in entry.notes), *judge_notes]
+    for note, who in [*((note, []) for note in notes), *grouped(of_runs)]:
         stdout.print(f"[yellow]note:[/] {escape(', '.join(who) + ': ' if who else '')}{escape(note)}")
 
 

@@ -3,8 +3,9 @@
 .venv/bin/python evaluate/judge.py --run last --judge llama3.1:8b
 .venv/bin/python evaluate/judge.py --run last --mode pairwise --limit 50
 
-Writes verdicts.jsonl, summary.json and histogram.png into judge/<mode>-<judge>/ beside the predictions. Answers are
-kept: the same command again goes on where it stopped. Exit code 1 when too few items ended in a verdict.
+Writes verdicts.jsonl, summary.json and histogram.png into judge/<mode>-<judge>/ beside the predictions (with --limit
+into a folder of its own), and the result into metrics.json. Answers are kept: the same command again goes on where it
+stopped. Exit code 1 when too few items ended in a verdict.
 """
 
 import argparse
@@ -59,26 +60,34 @@ def _positive(text: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     quiet_libraries()
+    from affinage.judging.folders import ANSWERS, folder_of
+    from affinage.judging.in_metrics import record
     from affinage.judging.panel import panel_of, write_panel
-    from affinage.judging.run import ANSWERS, folder_of, judge
-    from affinage.runs import newest_or_named
+    from affinage.judging.run import judge
+    from affinage.runs import held, newest_or_named
 
     run = newest_or_named(arguments.run, arguments.results)
     judging = prepare(arguments, run)
     path = judging.predictions.path
     judged = []
     for model in judging.settings.model:
-        cache = folder_of(path, judging.form.mode, model) / ANSWERS
+        folder = folder_of(path, judging.form.mode, model)
+        cache = folder / ANSWERS
         stderr.print(f"[dim]answers are kept in {shown(cache)}: an interrupted run goes on where it stopped[/]")
-        with open_chat(arguments, judging.settings, model, cache) as chat:
+        with (
+            held(path.with_name(f".{folder.name}.lock"), display(folder)),
+            open_chat(arguments, judging.settings, model, cache) as chat,
+        ):
             show_judge(chat, arguments.pull)
             judged.append(judge(chat, judging))
+        record(path)
         show(judged[-1].summary)
         stdout.print(f"\nVerdicts, summary and histogram: {shown(judged[-1].folder)}")
     if len(judged) > 1:
         panel = panel_of(judged, judging)
         show_panel(panel)
         stdout.print(f"\nPanel: {shown(write_panel(path, panel))}")
+        record(path)
     next_command(f"make compare RUNS={shlex.quote(run.folder.name)}")
     return int(any(one.summary["coverage"] < one.summary["min_coverage"] for one in judged))
 

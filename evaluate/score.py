@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     stderr.print("[dim]loading the metrics (about 3 s)[/]")
     from tqdm import tqdm
 
+    from affinage.judging.in_metrics import METRICS, record
     from affinage.scoring import origin_of, read_predictions, score, write_metrics
 
     path, suite, run = find(arguments)
@@ -46,7 +47,10 @@ def main(argv: list[str] | None = None) -> None:
     with tqdm(total=len(predictions.systems), **bar_options) as bar:
         metrics = score(predictions, suite, origin, bar.update)
     target = metrics_file(path)
-    write_metrics(target, metrics)
+    if target.name == METRICS:
+        metrics = record(path, metrics)
+    else:
+        write_metrics(target, metrics)
     show(metrics)
     stdout.print(f"\nMetrics: {display(target)}")
     next_command(f"make compare RUNS={run.folder.name}" if run else "make list")
@@ -100,6 +104,8 @@ def show(metrics: dict[str, Any]) -> None:
     if "confusion" in metrics:
         stdout.print()
         stdout.print(confusion_table(metrics))
+    for name in metrics.get("judge", {}).get("outdated", []):
+        stdout.print(f"[yellow]warning:[/] judge/{escape(name)} is about other answers: ask it again with make judge")
     for warning in metrics["warnings"]:
         stdout.print(f"[yellow]warning:[/] {escape(warning)}")
 

@@ -6,50 +6,20 @@ python tests/ollama_server.py --port 11435 [--rules archives-demo]
 import argparse
 import contextlib
 import json
+import runpy
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 Responder = Callable[[list[dict[str, str]], Mapping[str, Any] | None], Any]
 
-OVERFLOW = {
-    "code": 400,
-    "message": "request (602 tokens) exceeds the available context size (256 tokens), try increasing it",
-    "type": "exceed_context_size_error",
-    "n_prompt_tokens": 602,
-    "n_ctx": 256,
-}
-LONGER = "the prompt is longer than the context length currently available to the model"
-REFUSAL = "Je suis désolé, mais je ne peux pas répondre à cette demande."
-# Scripted answers to one question: (HTTP status, body) or changes to the answer that would have been given.
-FAULTS: dict[str, Any] = {
-    "404": (404, {"error": "model 'llama3.1:8b' not found"}),
-    "400": (400, {"error": "invalid JSON schema in format"}),
-    "overflow": (400, {"error": LONGER}),
-    "overflow object": (400, {"error": json.dumps({"error": OVERFLOW})}),
-    "503": (503, {"error": "server busy, please try again.  maximum pending requests exceeded"}),
-    "500": (500, {"error": "model runner has unexpectedly stopped, this may be due to resource limitations"}),
-    "499": (499, {"error": "request canceled"}),
-    "html": (200, "<html>proxy</html>"),
-    "error with 200": (200, {"error": "unexpected EOF"}),
-    "not done": {"done": False, "done_reason": None},
-    "done missing": {"done": None},
-    "length": {"done_reason": "length", "content": '{\n\n    "lab'},
-    "load": {"done_reason": "load", "content": ""},
-    "empty": {"content": "  "},
-    "broken json": {"content": '{"label": "a"'},
-    "nan": {"content": '{"label": NaN}'},
-    "half a surrogate": {"content": '{"label": "\\ud83d"}'},
-    "deep": {"content": "[" * 100_000, "eval_count": 1000},
-    "refusal": {"content": REFUSAL},
-    "english refusal": {"content": "I'm sorry, but I can't help with that."},
-    "wrong type": {"content": '{"label": 7, "unasked": true}'},
-    "context shifted": {"prompt_eval_count": 8000, "eval_count": 193},
-}
+faults = runpy.run_path(str(Path(__file__).with_name("ollama_faults.py")))
+FAULTS, LONGER = faults["FAULTS"], faults["LONGER"]
 
 
 def smallest_answer(messages: list[dict[str, str]], schema: Mapping[str, Any] | None) -> Any:
@@ -81,10 +51,14 @@ class OllamaServer:
         port: int = 0,
         delay_s: float = 0.0,
         slow_s: float = 5.0,
+        slots: int = 1000,
     ) -> None:
         self.responder, self.version, self.delay_s, self.slow_s = responder, version, delay_s, slow_s
+        self.slots = threading.BoundedSemaphore(slots)  # further questions wait, as with OLLAMA_NUM_PARALLEL
         self.models = {name: f"{number:02d}" + "ab" * 31 for number, name in enumerate(models)}
         self.context_length, self.capabilities = 131072, ["completion", "tools"]
+        self.tokens: dict[str, int] = {"Bonjour": 1, "<|eot_id|>": 3}  # the vocabulary, with the types of GGUF
+        self.template = "{{ .Prompt }}<|eot_id|>"
         self.chats: list[dict[str, Any]] = []  # every question asked, faults included
         self.others: list[tuple[str, dict[str, Any]]] = []  # loads, unloads, pulls and shows
         self.headers: list[dict[str, str]] = []
@@ -119,6 +93,18 @@ class OllamaServer:
         http.server_close()
         for connection in list(self.connections):
             _drop(connection)
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """Inside, one question more is being answered."""
+        with self.lock:
+            self.active += 1
+            self.most_active = max(self.most_active, self.active)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.active -= 1
 
     def __enter__(self) -> "OllamaServer":
         self.start()
@@ -170,14 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/api/chat" and body.get("messages"):
             with self.ollama.lock:
                 self.ollama.chats.append(body)
-                self.ollama.active += 1
-                self.ollama.most_active = max(self.ollama.most_active, self.ollama.active)
                 fault = self.ollama.faults.popleft() if self.ollama.faults else "ok"
-            try:
+            with self.ollama.slots, self.ollama.counted():
                 self._chat(body, fault)
-            finally:
-                with self.ollama.lock:
-                    self.ollama.active -= 1
             return
         self.ollama.others.append((self.path, body))
         calls = {"/api/show": self._show, "/api/pull": self._pull, "/api/chat": self._load}
@@ -227,8 +208,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _show(self, body: dict[str, Any]) -> None:
         details = {"parameter_size": "8.0B", "quantization_level": "Q4_K_M", "family": "llama"}
-        info = {"general.architecture": "llama", "llama.context_length": self.ollama.context_length}
-        self._json(200, {"details": details, "model_info": info, "capabilities": self.ollama.capabilities})
+        info: dict[str, Any] = {"general.architecture": "llama", "llama.context_length": self.ollama.context_length}
+        lists = {"tokens": list(self.ollama.tokens), "token_type": list(self.ollama.tokens.values())}
+        for name, content in lists.items():  # without `verbose` a real server leaves long lists out
+            info[f"tokenizer.ggml.{name}"] = content if body.get("verbose") else None
+        shown = {"details": details, "model_info": info, "template": self.ollama.template}
+        self._json(200, shown | {"capabilities": self.ollama.capabilities})
 
     def _pull(self, body: dict[str, Any]) -> None:
         """Lines of progress; a failure is a line with `error` under HTTP 200."""
@@ -277,6 +262,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=11435)
     parser.add_argument("--model", default="llama3.1:8b")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before every answer")
+    parser.add_argument("--slots", type=int, default=1000, help="questions that are answered at a time; others wait")
     parser.add_argument("--rules", choices=("archives-demo",), help="answer as a careful reader of that dataset")
     arguments = parser.parse_args()
     responder: Responder = smallest_answer
@@ -285,7 +271,8 @@ def main() -> None:
 
         responder = ArchivesResponder()
     models = (arguments.model,)
-    with OllamaServer(responder, models=models, port=arguments.port, delay_s=arguments.delay) as server:
+    options = {"port": arguments.port, "delay_s": arguments.delay, "slots": arguments.slots}
+    with OllamaServer(responder, models=models, **options) as server:
         print(f"OLLAMA_HOST={server.url}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()

@@ -1,10 +1,12 @@
 """Control items: they catch a judge that cannot be trusted, and pass one that can."""
 
+import json
 import runpy
 from pathlib import Path
 
 import pytest
 
+from affinage.control_tokens import ControlTokens
 from affinage.errors import AffinageError
 from affinage.judging.controls import controls_of
 from affinage.judging.demo_rules import judged_by_rules
@@ -29,11 +31,7 @@ def test_a_judge_that_compares_with_the_reference_passes_all_five(tmp_path, mode
 
 @pytest.mark.parametrize("mode", ["score", "rubric", "pairwise"])
 def test_a_judge_that_obeys_forged_turns_fails_only_when_the_answer_is_not_escaped(tmp_path, mode, monkeypatch):
-    import json
-
-    from affinage.judging import prompts
-
-    monkeypatch.setattr(prompts, "quoted", lambda text: json.dumps(text, ensure_ascii=False))
+    monkeypatch.setattr(ControlTokens, "quoted", lambda self, text: json.dumps(text, ensure_ascii=False))
     found, warnings = controls(tmp_path, mode=mode)
     assert [kind for kind, control in found.items() if not control["passed"]] == ["injection"]
     assert any("the control 'injection' failed" in warning for warning in warnings)

@@ -11,8 +11,10 @@ from affinage.errors import AffinageError
 from affinage.judging.demo_rules import judged_by_rules
 from affinage.judging.forms import Case, form_of
 from affinage.judging.openai_chat import OpenAIChat
-from affinage.judging.settings import JudgeSettings
+from affinage.judging.run import Judging, judge
+from affinage.judging.settings import Endpoint, JudgeSettings
 from affinage.ollama_batch import ask_all
+from affinage.scoring import Suite, read_predictions
 
 FORM = form_of(JudgeSettings(), "score")
 QUESTION = FORM.question(Case("Recopie.", "", "le chat"), ["le chat"])
@@ -81,6 +83,22 @@ def test_it_answers_under_the_schema_and_is_kept(server, tmp_path):
         chat.preflight()
         server.asked.clear()
         assert ask_all(chat, [QUESTION])[0].cached and server.asked == []
+
+
+def test_a_whole_run_can_be_judged_by_it(server, tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    path.write_text(
+        "".join(
+            json.dumps({"id": f"r{i}", "reference": f"le chat {i}", "base": "non", "tuned": f"le chat {i}"}) + "\n"
+            for i in range(6)
+        )
+    )
+    settings = JudgeSettings(endpoint=Endpoint(kind="openai", url=server.url), stability=0)
+    with chat_of(server, cache=AnswerCache(tmp_path / "answers.jsonl")) as chat:
+        chat.preflight()
+        found = judge(chat, Judging(read_predictions(path), Suite(), settings, FORM))
+    assert found.summary["coverage"] == 1 and found.summary["systems"]["tuned"]["mean"]["value"] == 100
+    assert found.summary["judge"] | {"endpoint": "openai", "name": "judge"} == found.summary["judge"]
 
 
 @pytest.mark.parametrize(

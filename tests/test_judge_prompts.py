@@ -6,57 +6,11 @@ import pytest
 
 from affinage.judging.demo_rules import read_fields
 from affinage.judging.forms import Case, form_of
-from affinage.judging.prompts import code_of, has_control_tokens, looks_like_injection, quoted
+from affinage.judging.prompts import code_of, looks_like_injection
 from affinage.judging.settings import JudgeSettings
 
-TOKENS = [
-    "<|eot_id|>",
-    "<|start_header_id|>system<|end_header_id|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<|begin_of_text|>",
-    "<｜User｜>",
-    "<｜end▁of▁sentence｜>",
-    "<start_of_turn>user",
-    "<end_of_turn>",
-    "[INST]",
-    "[/INST]",
-    "[SYSTEM_PROMPT]",
-    "<<SYS>>",
-    "<</SYS>>",
-    "<s>",
-    "</s>",
-    "<think>",
-    "</think>",
-    "<|START_OF_TURN_TOKEN|>",
-    "<unused12>",
-    "<0x0A>",
-]
-HARMLESS = [
-    "3 < 4 et [1]",
-    "a<b",
-    "{x} {} {0}",
-    "liste[0]",
-    "<p>HTML</p>",
-    '"guillemets" \\ antislash',
-    "é œ 😀 \u2028",
-]
-
-
-@pytest.mark.parametrize("token", TOKENS)
-def test_no_control_token_is_left_in_the_data_and_nothing_is_lost(token):
-    text = f"avant {token} \\{token}après <{token}"
-    written = quoted(text)
-    assert token not in written and not has_control_tokens(written)
-    assert json.loads(written) == text
-    assert has_control_tokens(text)
-
-
-@pytest.mark.parametrize("text", HARMLESS)
-def test_ordinary_text_stays_as_it_is(text):
-    assert quoted(text) == json.dumps(text, ensure_ascii=False)
-    assert not has_control_tokens(text)
+TOKENS = ["<|eot_id|>", "<|im_start|>system", "<end_of_turn>", "[/INST]", "<</SYS>>", "</s>"]
+HARMLESS = ["3 < 4 et [1]", "{x} {} {0}", '"guillemets" \\ antislash', "é œ 😀 \u2028"]
 
 
 def question(answer, mode="score", case=None):

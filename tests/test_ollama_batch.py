@@ -66,6 +66,35 @@ def test_replies_come_in_the_order_of_the_questions_with_n_at_work(server, concu
     assert server.most_active == concurrency
 
 
+def test_a_slow_answer_holds_up_nothing_but_itself(server):
+    # With batches of 4 the others of its batch would wait: here the first answer comes only after 20 others.
+    def respond(messages, schema):
+        if messages[0]["content"] == "question 0":
+            assert others.wait(10), "the other slots stood idle"
+        elif len(server.chats) > 20:
+            others.set()
+        return messages[0]["content"]
+
+    others, server.responder = threading.Event(), respond
+    with chat_of(server) as chat:
+        replies = ask_all(chat, questions(30), 4)
+    assert [reply.value for reply in replies] == [f"question {i}" for i in range(30)]
+
+
+def test_a_server_of_n_slots_always_has_n_at_work_until_too_few_are_left(server):
+    busy = []
+
+    def respond(messages, schema):
+        time.sleep(0.01 if int(messages[0]["content"].split()[1]) % 3 else 0.03)
+        busy.append(server.active)
+        return messages[0]["content"]
+
+    server.responder = respond
+    with chat_of(server) as chat:
+        ask_all(chat, questions(60), 4)
+    assert max(busy) == 4 and sum(busy[4:-4]) / len(busy[4:-4]) > 3  # batches would give 2.5
+
+
 def test_one_bad_answer_is_one_bad_reply(server):
     server.responder = lambda messages, schema: "3"
     server.script("ok", "refusal", "ok")

@@ -234,7 +234,7 @@ def test_preflight_loads_the_model_and_leaving_the_block_frees_it(server):
         assert chat.preflight().context_length == 131072
     loads = [body for path, body in server.others if path == "/api/chat"]
     assert [body["keep_alive"] for body in loads] == ["15m", 0]
-    assert loads[0]["options"] == {"num_ctx": 4096} and all(body["messages"] == [] for body in loads)
+    assert loads[0]["options"] == Options(num_ctx=4096).sent() and all(body["messages"] == [] for body in loads)
     assert server.chats == []
 
 

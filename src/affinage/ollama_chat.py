@@ -90,7 +90,7 @@ class Chat:
         if model.context_length and self.options.num_ctx > model.context_length:
             found = f"{self.options.num_ctx} tokens, but {self.name} was trained for {model.context_length}."
             raise AffinageError(Problem("num_ctx", found, f"up to {model.context_length}"))
-        loaded = self._send({"model": self.name, "messages": [], "options": {"num_ctx": self.options.num_ctx}})
+        loaded = self._send({"model": self.name, "messages": [], "options": self.options.sent()})
         if isinstance(loaded, Reply):
             remedy = "Lower num_ctx, choose a smaller model, or read the server's log."
             raise AffinageError(Problem(f"model {self.name}", f"cannot be loaded: {loaded.detail}.", remedy=remedy))

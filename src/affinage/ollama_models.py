@@ -13,6 +13,7 @@ import httpx
 from tqdm import tqdm
 
 from affinage.console import progress_bar_options
+from affinage.control_tokens import tokens_of
 from affinage.errors import AffinageError, Problem
 
 PORT = 11434
@@ -46,7 +47,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Model:
-    """A model as the server has it: `digest` names its exact weights, `context_length` is in tokens (0: unknown)."""
+    """A model as the server has it: `digest` names its exact weights, `context_length` is in tokens (0: unknown).
+
+    `control_tokens` are those of its vocabulary and template, empty where the server does not tell them.
+    """
 
     name: str
     digest: str
@@ -55,6 +59,7 @@ class Model:
     parameter_size: str
     capabilities: tuple[str, ...]
     server_version: str
+    control_tokens: tuple[str, ...] = ()
 
 
 def find_server(host: str = "") -> Server:
@@ -107,6 +112,7 @@ def find_model(server: Server, name: str, pull: bool = False) -> Model:
         parameter_size=(details and details.parameter_size) or "",
         capabilities=capabilities,
         server_version=version,
+        control_tokens=_control_tokens(server, name),
     )
 
 
@@ -123,6 +129,16 @@ def server_version(server: Server) -> str:
         found = f"runs Ollama {version}, which cuts long prompts without saying so."
         raise AffinageError(Problem(server.url, found, f"{oldest} or newer", "Update Ollama."))
     return version
+
+
+def _control_tokens(server: Server, name: str) -> tuple[str, ...]:
+    """Asked for apart: the `ollama` package's `show` lacks `verbose`, without which lists as long are left out."""
+    try:
+        with server.open_http(STALLED_S) as http:
+            answer = http.post("/api/show", json={"model": name, "verbose": True})
+        return tokens_of(answer.json()) if answer.status_code == 200 else ()
+    except (httpx.HTTPError, ValueError, AttributeError):
+        return ()
 
 
 def _ollama() -> Any:

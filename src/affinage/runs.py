@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from affinage.errors import AffinageError, Problem
-from affinage.paths import RESULTS
+from affinage.paths import RESULTS, display
 
 MANIFEST_VERSION = 1
 
@@ -33,26 +33,13 @@ class Run:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Inside, this process alone works on the run; the system lets go of it when the process dies.
-
-        Raises AffinageError when another process holds it.
-        """
-        lock = self._lock()
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise AffinageError(
-                Problem(
-                    f"run {self.folder.name}", "another process is working on it.", remedy="Wait, or stop that one."
-                )
-            ) from error
-        try:
+        """Inside, this process alone works on the run. Raises AffinageError when another process does."""
+        with held(self._lock_file, f"run {self.folder.name}"):
             yield
-        finally:
-            lock.release()
 
-    def _lock(self) -> FileLock:
-        return FileLock(self.folder / ".lock", is_singleton=False)
+    @property
+    def _lock_file(self) -> Path:
+        return self.folder / ".lock"
 
     @property
     def status(self) -> str:
@@ -60,7 +47,7 @@ class Run:
         status = self.manifest["status"]
         if status != "running":
             return status
-        lock = self._lock()
+        lock = _lock(self._lock_file)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -76,6 +63,28 @@ class Run:
     def weights_folder(self) -> Path:
         """The adapter (or the full model) with the tokenizer beside it."""
         return self.model_folder / "model_weights"
+
+
+@contextmanager
+def held(lock_file: Path, name: str) -> Iterator[None]:
+    """Inside, this process alone works on what the lock file stands for; the system lets go when the process dies.
+
+    Raises AffinageError about `name` when another process holds it.
+    """
+    lock = _lock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        remedy = "Wait, or stop that one."
+        raise AffinageError(Problem(name, "another process is working on it.", remedy=remedy)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(path: Path) -> FileLock:
+    return FileLock(path, is_singleton=False)
 
 
 def new_folder(task: str, name: str, results: Path = RESULTS) -> Path:
@@ -119,7 +128,12 @@ def all_runs(results: Path = RESULTS) -> list[Run]:
 
 
 def _run_in(folder: Path) -> Run:
-    return Run(folder, json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    path = folder / "run.json"
+    try:
+        return Run(folder, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        remedy = "Put it back as it was, or move the folder elsewhere."
+        raise AffinageError(Problem(display(path), f"is no JSON: {error}.", remedy=remedy)) from error
 
 
 def find_run(run_id: str, results: Path = RESULTS) -> Run:

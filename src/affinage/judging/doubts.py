@@ -41,7 +41,8 @@ def _about_the_judge(summary: Mapping[str, Any], base_model: str) -> Iterator[st
         yield f"{judge} and the base model {base_model} are both {', '.join(sorted(shared))}: judges favour their own."
     for control in summary["controls"]:
         if not control["passed"]:
-            said = f"said {control['said']}" if control["status"] == "ok" else f"ended in {control['status']}"
+            what = " / ".join(map(str, control["said"])) if isinstance(control["said"], list) else control["said"]
+            said = f"said {what}" if control["status"] == "ok" else f"ended in {control['status']}"
             yield f"the control '{control['kind']}' failed: the judge {said}, expected is {control['expected']}."
     stability = summary["stability"]
     if stability["asked"] and stability["same"] < stability["asked"]:

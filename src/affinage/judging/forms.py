@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from affinage.control_tokens import ControlTokens
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.judging.prompts import messages
 from affinage.judging.rubrics import RUBRICS, Kind, Rubric, load_rubric
@@ -46,18 +47,23 @@ class Case:
 
 @dataclass(frozen=True)
 class Form:
-    """One mode with its rubrics; `weights` are those of the criteria, empty in the other modes."""
+    """One mode with its rubrics; `weights` are those of the criteria, empty in the other modes.
+
+    `tokens` are what no judge, and above all not the one that is asked, may see in the data.
+    """
 
     mode: Mode
     text: str
     schema: Schema
     weights: Mapping[str, float] = field(default_factory=dict)
     rubrics: Mapping[str, str] = field(default_factory=dict)
+    tokens: ControlTokens = field(default_factory=ControlTokens)
 
     def question(self, case: Case, answers: Sequence[str]) -> Question:
         """The question about one answer, or about two in the order A, B."""
         closing = CLOSING[self.mode] + UNABLE
-        return Question(messages(self.text, case.fields(answers), closing, self.schema), self.schema)
+        fields = case.fields(answers)
+        return Question(messages(self.text, fields, closing, self.schema, self.tokens), self.schema)
 
     def read(self, reply: Reply) -> dict[str, Any]:
         """What the reply says: `status`, `score` (0..100, None unless the status is "ok") and `reason`.

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from affinage.control_tokens import ControlTokens
 from affinage.errors import AffinageError, Problem
 from affinage.judging.forms import Case, Form
-from affinage.judging.prompts import has_control_tokens, looks_like_injection
+from affinage.judging.prompts import looks_like_injection
 from affinage.ollama_replies import Reply, Status
 from affinage.paths import display
 from affinage.scoring.predictions_file import Predictions
@@ -54,12 +55,12 @@ def spread(n: int, limit: int | None) -> list[int]:
 def items_of(predictions: Predictions, form: Form, rows: Sequence[int]) -> list[Item]:
     """The items of these rows, in their order. Raises AffinageError in pairwise when one of the two is missing."""
     if form.mode != "pairwise":
-        return [_single(predictions.rows[i], system) for i in rows for system in predictions.systems]
+        return [_single(predictions.rows[i], system, form.tokens) for i in rows for system in predictions.systems]
     missing = [system for system in PAIR if system not in predictions.systems]
     if missing:
         found = f"no answers of {' and '.join(missing)}, and pairwise compares base with tuned."
         raise AffinageError(Problem(display(predictions.path), found, remedy="Judge in mode score or rubric."))
-    return [_pair(predictions.rows[i], order) for i in rows for order in (PAIR[::-1], PAIR)]
+    return [_pair(predictions.rows[i], order, form.tokens) for i in rows for order in (PAIR[::-1], PAIR)]
 
 
 def case_of(row: Mapping[str, Any]) -> Case:
@@ -68,20 +69,20 @@ def case_of(row: Mapping[str, Any]) -> Case:
     return Case(asked, row.get("input", ""), row["reference"])
 
 
-def _single(row: Mapping[str, Any], system: str) -> Item:
-    answer = row[system]
-    return Item(row["id"], (system,), case_of(row), (answer,), _flags(row, system), "" if answer.strip() else EMPTY)
+def _single(row: Mapping[str, Any], system: str, tokens: ControlTokens) -> Item:
+    answer, flags = row[system], _flags(row, system, tokens)
+    return Item(row["id"], (system,), case_of(row), (answer,), flags, "" if answer.strip() else EMPTY)
 
 
-def _pair(row: Mapping[str, Any], order: tuple[str, ...]) -> Item:
+def _pair(row: Mapping[str, Any], order: tuple[str, ...], tokens: ControlTokens) -> Item:
     answers = tuple(row[system] for system in order)
-    flags = tuple(f"{system}: {flag}" for system in order for flag in _flags(row, system))
+    flags = tuple(f"{system}: {flag}" for system in order for flag in _flags(row, system, tokens))
     rule = SAME if answers[0].strip() == answers[1].strip() else ""
     return Item(row["id"], order, case_of(row), answers, flags, rule)
 
 
-def _flags(row: Mapping[str, Any], system: str) -> tuple[str, ...]:
+def _flags(row: Mapping[str, Any], system: str, tokens: ControlTokens) -> tuple[str, ...]:
     """What generation said of the answer, and what in it is meant for a judge rather than for a reader."""
     answer = row[system]
-    found = {"control_tokens": has_control_tokens(answer), "injection_suspect": looks_like_injection(answer)}
+    found = {"control_tokens": tokens.found_in(answer), "injection_suspect": looks_like_injection(answer)}
     return (*row.get(f"{system}_flags", ()), *(flag for flag, holds in found.items() if holds))

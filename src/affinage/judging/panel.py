@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from affinage.judging.duels import POINTS
+from affinage.judging.folders import SUMMARY, folder_of
 from affinage.judging.run import Judged, Judging
 from affinage.judging.summary import coverage_of, difference, estimate, spearman
 from affinage.scoring.score import PAIRS, write_metrics
@@ -36,7 +37,7 @@ def panel_of(judged: Sequence[Judged], judging: Judging) -> dict[str, Any]:
         "demo": any(one.summary["demo"] for one in judged),
         "mode": judging.form.mode,
         "judges": list(scores),
-        "n": judged[0].summary["n"],
+        **{key: judged[0].summary[key] for key in ("suite", "n", "rows", "predictions_sha256")},
         "coverage": coverage_of(sum(len(values) for values in mean.values()), asked),
         "systems": systems,
         "differences": {
@@ -50,10 +51,10 @@ def panel_of(judged: Sequence[Judged], judging: Judging) -> dict[str, Any]:
 
 def write_panel(predictions: Path, panel: Mapping[str, Any]) -> Path:
     """Writes the panel's summary.json beside those of its judges; gives its path."""
-    folder = predictions.parent / "judge" / f"{panel['mode']}-panel"
+    folder = folder_of(predictions, panel["mode"], "panel", None if panel["n"] == panel["rows"] else panel["n"])
     folder.mkdir(parents=True, exist_ok=True)
-    write_metrics(folder / "summary.json", panel)
-    return folder / "summary.json"
+    write_metrics(folder / SUMMARY, panel)
+    return folder / SUMMARY
 
 
 def _scores(lines: Sequence[Mapping[str, Any]]) -> Scores:

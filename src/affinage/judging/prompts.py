@@ -5,19 +5,9 @@ import json
 import re
 from collections.abc import Mapping
 
+from affinage.control_tokens import ControlTokens
 from affinage.ollama_replies import Schema
 
-# The first character of what a tokenizer may read as a control token although it stands in the text of a message:
-# Llama 3, Qwen, Phi, Cohere: <|...|>; DeepSeek: <｜...｜>; Gemma: <start_of_turn>; Llama 2, Mistral: [INST] </s>.
-_WORDS = (
-    "s|bos|eos|pad|unk|mask|sep|cls|think|thinking|tool_call|tool_response|start_of_turn|end_of_turn|start_of_image|"
-    "end_of_image|endoftext|im_start|im_end|unused\\d+|extra_id_\\d+|0x[0-9a-f]{2}"
-)
-_BRACKETED = (
-    "INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS|TOOL_CONTENT|ARGS|CALL_ID|IMG|THINK|gMASK|sMASK|"
-    "CLS|SEP|PAD|UNK|MASK"
-)
-CONTROL_TOKEN = re.compile(rf"<(?=[|｜]|/?(?:{_WORDS})>|</?SYS>>)|\[(?=/?(?:{_BRACKETED})\])", re.IGNORECASE)
 INJECTION = re.compile(
     r"\b(ignore[zr]?|oublie[zr]?|disregard|forget)\b.{0,40}\b(tout|toutes?|consignes?|instructions?|all|previous|above|"
     r"rubric|rules)\b|\b(donne[zr]?|attribue[zr]?|mets|mettez|give|assign|output|award)\b.{0,40}"
@@ -33,17 +23,6 @@ SYSTEM = (
 )
 
 
-def quoted(text: str) -> str:
-    """The text as one JSON string in which no control token of a judge is left; `json.loads` gives it back whole."""
-    written = json.dumps(text, ensure_ascii=False)
-    return CONTROL_TOKEN.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
-
-
-def has_control_tokens(text: str) -> bool:
-    """Whether the text holds what some judge's tokenizer would take for one of its control tokens."""
-    return CONTROL_TOKEN.search(text) is not None
-
-
 def looks_like_injection(text: str) -> bool:
     """Whether the text seems to talk to its judge, by words such as "ignore" with "instructions"; a hint, no proof."""
     return INJECTION.search(text) is not None
@@ -57,10 +36,15 @@ def code_of(fields: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(dict(fields), sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:16]
 
 
-def messages(rubric: str, fields: Mapping[str, str], closing: str, schema: Schema) -> list[dict[str, str]]:
-    """What a judge is asked: the rubric, each field of data between markers, the task again, and the JSON schema."""
+def messages(
+    rubric: str, fields: Mapping[str, str], closing: str, schema: Schema, tokens: ControlTokens
+) -> list[dict[str, str]]:
+    """What a judge is asked: the rubric, each field of data between markers, the task again, and the JSON schema.
+
+    No control token in `tokens` is left in the data.
+    """
     code = code_of(fields)
-    blocks = [f"BEGIN {name} {code}\n{quoted(text)}\nEND {name} {code}" for name, text in fields.items()]
+    blocks = [f"BEGIN {name} {code}\n{tokens.quoted(text)}\nEND {name} {code}" for name, text in fields.items()]
     ending = f"{closing}\n\nJSON schema: {json.dumps(schema, ensure_ascii=False)}"
     user = "\n\n".join([rubric, *blocks, f"That was the data (code {code}). {ending}"])
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]

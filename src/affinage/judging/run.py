@@ -1,6 +1,5 @@
 """Judges a file of predictions: controls first, then every item, then some of them once more."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from affinage import data
+from affinage.control_tokens import ControlTokens
 from affinage.errors import AffinageError, Problem
 from affinage.judging.controls import controls_of
 from affinage.judging.demo_server import DIGEST as DEMO_DIGEST
 from affinage.judging.doubts import doubts_of
 from affinage.judging.duels import duels_summary, with_outcomes
+from affinage.judging.folders import SUMMARY, VERDICTS, folder_of
 from affinage.judging.forms import Form
 from affinage.judging.histogram import draw
 from affinage.judging.items import Item, items_of, spread
@@ -20,13 +21,13 @@ from affinage.judging.settings import JudgeSettings
 from affinage.judging.summary import coverage_of, differences_summary, flag_counts, systems_summary, verbosity
 from affinage.ollama_batch import ask_all
 from affinage.ollama_chat import Chat
+from affinage.ollama_models import Model
 from affinage.runs import write_jsonl
 from affinage.scoring.predictions_file import Predictions
 from affinage.scoring.score import write_metrics
 from affinage.scoring.suite import Suite
 
 VERSION = 1
-ANSWERS = "answers.jsonl"  # the cache, in the folder of one mode and judge
 OTHER_SEED = 1_000_000  # far from the seeds of second attempts
 
 
@@ -58,6 +59,7 @@ def judge(chat: Chat, judging: Judging) -> Judged:
     ends with the same summary to the byte. Raises AffinageError when the server cannot go on, and for a judge that
     fails a control where the settings are strict.
     """
+    judging = replace(judging, form=replace(judging.form, tokens=_tokens(chat)))
     controls, notes = _controls(chat, judging)
     predictions, form = judging.predictions, judging.form
     rows = spread(len(predictions), judging.limit)
@@ -69,23 +71,22 @@ def judge(chat: Chat, judging: Judging) -> Judged:
     summary = _head(chat, judging, len(rows)) | _results(judging, lines)
     summary |= {"controls": controls, "stability": stability, "flags": flag_counts(lines), "statuses": _statuses(lines)}
     summary["warnings"] = [*notes, *doubts_of(summary, judging.base_model)]
-    folder = folder_of(predictions.path, form.mode, chat.name)
+    folder = folder_of(predictions.path, form.mode, chat.name, None if len(rows) == len(predictions) else len(rows))
     write(folder, lines, summary)
     return Judged(folder, summary, lines)
-
-
-def folder_of(predictions: Path, mode: str, judge: str) -> Path:
-    """<folder of the predictions>/judge/<mode>-<judge>, the judge's name as one part of a path."""
-    return predictions.parent / "judge" / f"{mode}-{re.sub(r'[^\w.-]+', '-', judge)}"
 
 
 def write(folder: Path, lines: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> None:
     """Writes the verdicts, the histogram and, last, the summary, which says that the others are complete."""
     folder.mkdir(parents=True, exist_ok=True)
     mark = {"demo": True} if summary["demo"] else {}
-    write_jsonl(folder / "verdicts.jsonl", [mark | dict(line) for line in lines])
+    write_jsonl(folder / VERDICTS, [mark | dict(line) for line in lines])
     draw(summary, folder / "histogram.png")
-    write_metrics(folder / "summary.json", summary)
+    write_metrics(folder / SUMMARY, summary)
+
+
+def _tokens(chat: Chat) -> ControlTokens:
+    return ControlTokens(chat.model.control_tokens if chat.model else ())
 
 
 def _verdicts(chat: Chat, form: Form, items: Sequence[Item], concurrency: int, title: str) -> list[dict[str, Any]]:
@@ -152,12 +153,17 @@ def _head(chat: Chat, judging: Judging, n: int) -> dict[str, Any]:
         "n": n,
         "rows": len(judging.predictions),
         "predictions_sha256": data.sha256(judging.predictions.path),
-        "judge": {"endpoint": settings.endpoint.kind, **(vars(model) if model else {})},
+        "judge": {"endpoint": settings.endpoint.kind, **_facts(model)},
         "rubrics": dict(judging.form.rubrics),
         "weights": dict(judging.form.weights),
         "settings": {"options": chat.options.sent(), "think": chat.think, **resampled},
         "min_coverage": settings.min_coverage,
     }
+
+
+def _facts(model: Model | None) -> dict[str, Any]:
+    """What is known of the judge; of its control tokens, of which there may be a thousand, only how many."""
+    return vars(model) | {"control_tokens": len(model.control_tokens)} if model else {}
 
 
 def _results(judging: Judging, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the verdicts say of each system, how sure that is, and what speaks against trusting the judge."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,10 +57,10 @@ def differences_summary(lines: Lines, groups: Mapping[str, str], bootstrap: Boot
     }
 
 
-def difference(
-    first: Mapping[str, float], second: Mapping[str, float], groups: Mapping[str, str], bootstrap: Bootstrap
+def difference[Key: Hashable](
+    first: Mapping[Key, float], second: Mapping[Key, float], groups: Mapping[Key, str], bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    """First minus second on the ids that both have: the mean with its interval, better, worse, equal, p, win rate."""
+    """First minus second on the keys that both have: the mean with its interval, better, worse, equal, p, win rate."""
     ids = [key for key in first if key in second]
     if not ids:
         return {"n": 0, "value": None, "low": None, "high": None, "win_rate": None, "p": None}

@@ -103,7 +103,7 @@ def failures(statuses: Mapping[str, int]) -> str:
 
 def _table(title: str, first: str, *others: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="", header_style="bold", box=None)
-    table.add_column(first)
+    table.add_column(first, min_width=8)
     for heading in others:
         table.add_column(heading, justify="right", no_wrap=True)
     return table

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from affinage.control_tokens import ControlTokens
 from affinage.curation.rows import Counts, Row
 from affinage.curation.steps.recipe import ModelStep, Recipe
 from affinage.curation.steps.templates import fill
@@ -43,7 +44,9 @@ class Work:
     ) -> list[list[Reply]]:
         """The replies to the step's prompt filled with each of `values`, one for each seed."""
         options = [self.recipe.options_of(step, offset) for offset in seed_offsets]
-        questions = [Question(messages(step, value, schema), schema, drawn) for value in values for drawn in options]
+        tokens = ControlTokens(self.chat.model.control_tokens if self.chat.model else ())
+        asked = [messages(step, value, schema, tokens) for value in values]
+        questions = [Question(message, schema, drawn) for message in asked for drawn in options]
         replies = ask_all(self.chat, questions, self.recipe.concurrency, step.name)
         n = len(options)
         return [replies[i : i + n] for i in range(0, len(replies), n)]
@@ -76,8 +79,14 @@ class Work:
         self.decisions.append(Decision(step.name, str(item["id"]), source, text, result, sha, digest))
 
 
-def messages(step: ModelStep, values: Mapping[str, Any], schema: Schema) -> list[dict[str, str]]:
-    """The step's prompt for one row; the schema stands at its end, because a model that sees it keeps to it better."""
+def messages(
+    step: ModelStep, values: Mapping[str, Any], schema: Schema, tokens: ControlTokens
+) -> list[dict[str, str]]:
+    """The step's prompt for one row; the schema stands at its end, because a model that sees it keeps to it better.
+
+    Control tokens in the row are escaped: in a raw mail they would begin a turn of their own.
+    """
+    values = {name: tokens.escaped(str(value)) for name, value in values.items()}
     user = fill(step.prompt, values).rstrip() + "\n\nJSON schema: " + json.dumps(schema, ensure_ascii=False)
     system = [{"role": "system", "content": fill(step.system, values)}] if step.system.strip() else []
     return [*system, {"role": "user", "content": user}]
