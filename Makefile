@@ -118,9 +118,9 @@ kfold: venv ## Answer every row by a model that was not trained on it: CONFIG=fi
 	@if [ -n "$$RESUME" ]; then set -- --resume "$$RESUME"; else set -- --config "$$CONFIG"; fi; \
 	$(PYTHON_VENV) evaluate/kfold.py "$$@" $(call options,K:k DATASET:dataset SET:set SUITE:suite RESULTS:results)
 
-sweep: venv ## Train a configuration with many settings: CONFIG=file.yaml SWEEP=file.yaml [RESUME=last]
-	@if [ -n "$$RESUME" ]; then set -- --resume "$$RESUME"; else set -- --config "$$CONFIG" --sweep "$$SWEEP"; fi; \
-	$(PYTHON_VENV) evaluate/sweep.py "$$@" $(call options,DATASET:dataset SET:set RESULTS:results)
+sweep: venv ## Train a configuration with many settings: CONFIG=file.yaml [SWEEP=file.yaml] [RESUME=last]
+	@if [ -n "$$RESUME" ]; then set -- --resume "$$RESUME"; else set -- --config "$$CONFIG"; fi; \
+	$(PYTHON_VENV) evaluate/sweep.py "$$@" $(call options,SWEEP:sweep DATASET:dataset SET:set RESULTS:results)
 
 rouge: venv ## Compare two texts by ROUGE, with and without a tokenizer that knows accents: A="..." B="..."
 	@$(PYTHON_VENV) evaluate/rouge.py $(call options,A:a B:b)

@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     quiet_libraries()
     stderr.print("[dim]loading the metrics (about 3 s)[/]")
-    from affinage.comparison.leaderboard import leaderboard, measured_configs, write_leaderboard
+    from affinage.comparison.leaderboard import leaderboard, measured_configs, train_command, write_leaderboard
 
     measured = measured_configs(arguments.configs, arguments.results)
     readme = write_leaderboard(leaderboard(measured), arguments.configs / "README.md")
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
         stdout.print(f"{name}: {entry.run.folder.name if entry.run else entry.reason}", markup=False)
     stdout.print(f"\nTable: {display(readme)}")
     waiting = [entry.config for entry in measured if entry.run is None]
-    next_command(f"make train CONFIG={display(waiting[0])}" if waiting else "make list")
+    next_command(train_command(waiting[0]) if waiting else "make list")
 
 
 if __name__ == "__main__":

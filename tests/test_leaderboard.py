@@ -15,6 +15,7 @@ from affinage.comparison.leaderboard import (
     leaderboard,
     measured_configs,
     method,
+    train_command,
     write_leaderboard,
 )
 from affinage.data import sha256
@@ -28,7 +29,7 @@ make_run, questions, predictions, changed, CONFIG = (
 )
 ROWS = questions(40)
 HEADINGS = (
-    "config,base model,method,steps,time,peak memory,hardware,exact match,chrF,rows,run"  # as the table names them
+    "config,base model,method,steps,time,peak memory,hardware,exact match,chrF,rows,date,run"  # as the table names them
 ).split(",")
 
 
@@ -76,7 +77,8 @@ def test_a_config_with_a_run_shows_what_the_run_recorded(project):
         "90 s",
     ]
     assert [line[name] for name in ("peak memory", "hardware")] == ["1.3 GB resident", "A processor, 2 cores"]
-    assert [line[name] for name in ("exact match", "rows", "run")] == ["0.000 → 0.750", "40", "`20261120-100001`"]
+    assert [line[name] for name in ("exact match", "rows")] == ["0.000 → 0.750", "40"]
+    assert [line[name] for name in ("date", "run")] == ["2026-11-20", "`20261120-100001`"]
 
 
 def test_a_run_of_make_train_alone_counts_too(project):
@@ -104,12 +106,30 @@ def test_a_run_without_a_test_split_has_dashes_and_no_score(project):
         ),
     ],
 )
-def test_a_config_without_a_run_that_fits_says_why_and_nothing_else(project, entries, reason):
+def test_a_config_without_a_run_that_fits_has_no_line_and_says_why(project, entries, reason):
     if entries is not None:
         make_run(project[1], **({"data": data_of(project[0])} | entries), records=predictions(ROWS))
-    line = lines(project)["voix-passive/petit-llama-lora"]
-    assert line["base model"] == reason
-    assert not any(line[name] for name in HEADINGS[2:])
+    table = leaderboard(measured_configs(*project))
+    assert lines(project) == {} and "|" not in table
+    link = "[voix-passive/petit-llama-lora](voix-passive/petit-llama-lora.yaml)"
+    assert table.endswith(f"\n{reason.capitalize()}: {link}.\n")
+
+
+def test_measured_configs_have_a_line_and_the_others_are_named_below(project):
+    write_config(project[0], "petit-llama-full")
+    make_run(project[1], data=data_of(project[0]))
+    table = leaderboard(measured_configs(*project))
+    assert list(lines(project)) == ["voix-passive/petit-llama-lora"]
+    assert table.endswith("\n\nNot measured: [voix-passive/petit-llama-full](voix-passive/petit-llama-full.yaml).\n")
+
+
+def test_the_next_command_is_the_one_that_the_config_names(project):
+    path = write_config(project[0], "petit-llama-full")
+    assert train_command(path) == f"make train CONFIG={path}"
+    path.write_text(
+        "# Teaches.\n# Run:     make train CONFIG=a.yaml DATASET=ludwig://x\n# Values: mine\n", encoding="utf-8"
+    )
+    assert train_command(path) == "make train CONFIG=a.yaml DATASET=ludwig://x"
 
 
 def test_the_newest_run_that_fits_is_the_one_shown(project):

@@ -67,7 +67,7 @@ def before_after(
 
 
 def _columns(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: row[key] for key in ("id", "label", "instruction", "input") if key in row}
+    return {key: row[key] for key in ("id", "label", "group", "instruction", "input") if key in row}
 
 
 def scores(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

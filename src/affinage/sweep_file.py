@@ -11,24 +11,28 @@ from typing import Any
 import numpy as np
 import yaml
 
+from affinage import sweep_hyperopt
 from affinage.errors import AffinageError, Problem, raise_all
+from affinage.optuna_search import DIGITS, Drawn, Search, Settings
 from affinage.paths import display
 from affinage.sweep_faults import FORMS, Place, faults, number, values
 
 DRAWS_PER_TRIAL = 1000  # before it is given up that there is a trial that was not drawn yet
-DIGITS = 4  # of a number that is drawn: finer than any result depends on it
-
-Settings = dict[str, Any]  # dotted keys of the config and the values of one trial
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The trials a file asks for, in the order in which they are run; `root` is the file as YAML nodes, for lines."""
+    """The trials a file asks for, in the order in which they are run; `root` is the file as YAML nodes, for lines.
+
+    With Ludwig's form, `search` says how the trials after these are found, and `drawn` what Optuna drew for these.
+    """
 
     path: Path
     form: str
     trials: list[Settings]
     root: yaml.Node
+    search: Search | None = None
+    drawn: Sequence[Drawn] = ()
 
     def where(self, trial: int) -> str:
         """The file and the line where the trial of that number, from 1, is asked for."""
@@ -36,30 +40,54 @@ class Sweep:
         return f"{display(self.path)}:{line}"
 
 
-def read_sweep(path: Path, check: Callable[[str, Any], Iterable[Problem | str]]) -> Sweep:
-    """The trials of a sweep file, which holds one of three forms.
+def read_sweep(path: Path, check: Callable[[str, Any], Iterable[Problem | str]], outputs: Sequence[str] = ()) -> Sweep:
+    """The trials of a sweep file, which holds one of four forms.
 
     `grid: {key: [values]}` crosses all values; `paired: [{key: value}, ...]` lists the trials one by one;
     `random: {n, seed, space}` draws n different ones, where space holds for each key `{choices: [...]}` or
-    `{low, high, log}`: whole numbers when both ends are, and evenly over the logarithm with `log: true`. `check` says
-    what is wrong with a key of the config and a value for it. Raises one AffinageError for everything that is wrong.
+    `{low, high, log}`: whole numbers when both ends are, and evenly over the logarithm with `log: true`. `hyperopt` is
+    Ludwig's own form; its content may also be the whole file, or stand in a config, whose other sections are left
+    aside. `check` says what is wrong with a key of the config and a value for it, `outputs` are the names of its
+    output features. Raises one AffinageError for everything that is wrong.
     """
-    root, content = _load(path)
+    root, content = _asked(path, *_load(path))
     problems: dict[str, tuple[int, Problem]] = {}
-    for place, found, allowed in [*_twice(root), *faults(content)]:
+    hyperopt = content.get("hyperopt")
+    of_hyperopt = sweep_hyperopt.faults(hyperopt, outputs) if "hyperopt" in content else ()
+    for place, found, allowed in [*_twice(root), *faults(content), *of_hyperopt]:
         line = _line(root, place)
         problems.setdefault(f"{line}: {found}", (line, Problem(f"{display(path)}:{line}", found, allowed)))
-    for place, key, value in values(content):
+    for place, key, value in [*values(content), *sweep_hyperopt.values(hyperopt)]:
         line = _line(root, place)
         for problem in check(key, value):
             problems.setdefault(str(problem), (line, _at(f"{display(path)}:{line}", key, problem)))
     raise_all(problem for _, problem in sorted(problems.values(), key=lambda found: found[0]))
+    if "hyperopt" in content:
+        return _searched(path, root, sweep_hyperopt.search_of(content["hyperopt"]))
     (form,) = content
     trials = content[form] if form == "paired" else list((_crossed if form == "grid" else _drawn)(content[form]))
     if form == "random" and len(trials) < content["random"]["n"]:
         short = f"'n' is {content['random']['n']}, but only {len(trials)} different trials can be drawn."
         raise AffinageError(Problem(f"{display(path)}:{_line(root, ('random', 'n'))}", short))
     return Sweep(path, form, trials, root)
+
+
+def _searched(path: Path, root: yaml.Node, search: Search) -> Sweep:
+    drawn = search.first()
+    return Sweep(path, "hyperopt", [search.settings(trial) for trial in drawn], root, search, drawn)
+
+
+def _asked(path: Path, root: yaml.Node, content: dict[str, Any]) -> tuple[yaml.Node, dict[str, Any]]:
+    """The one form that a file holds: of a config its `hyperopt`, and what has `parameters` at its top is one."""
+    if "model_type" in content:
+        if "hyperopt" not in content:
+            found, remedy = "is a config without a 'hyperopt' section.", "Add it, or say what to try with SWEEP=."
+            raise AffinageError(Problem(display(path), found, remedy=remedy))
+        return root, {"hyperopt": content["hyperopt"]}
+    if "parameters" in content and not set(FORMS) & set(content):
+        name = yaml.ScalarNode("tag:yaml.org,2002:str", "hyperopt", root.start_mark, root.start_mark)
+        return yaml.MappingNode("tag:yaml.org,2002:map", [(name, root)], root.start_mark), {"hyperopt": content}
+    return root, content
 
 
 def _at(where: str, key: str, problem: Problem | str) -> Problem:

@@ -1,9 +1,11 @@
 """Trains one config with several settings, one run each, and ranks them by their validation loss."""
 
+import math
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ from affinage.configs import apply_overrides
 from affinage.console import progress_bar_options
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.memory_estimate import count_parameters
+from affinage.optuna_search import AT_RANDOM, Search
 from affinage.paths import display
 from affinage.preview import refuse_nothing_trainable
-from affinage.reports import best_validation_loss
 from affinage.series import Series, create, release_memory, time_left
 from affinage.sweep_file import Settings, Sweep, as_overrides, read_sweep
 from affinage.token_lengths import refuse_truncation
@@ -30,18 +32,26 @@ WITHOUT_TOKENS = ("adapter", "generation", "quantization", "trainer")
 def start(config: Path, dataset: str, overrides: str, file: Path, results: Path) -> Series:
     """A new sweep whose every trial is checked as SET= and `make train` would check it, before anything is trained.
 
-    Raises one AffinageError for everything that a person must mend in the file, and another for trials that cannot
-    be trained or give no validation loss to rank them by.
+    Of a search those trials are checked that need no result of others. Raises one AffinageError for everything that a
+    person must mend in the file, and another for trials that cannot be trained or give no validation loss to rank by.
     """
     ready = training.plan(config, dataset, overrides)
-    sweep = read_sweep(file, _check_of(ready))
+    sweep = read_sweep(file, _check_of(ready), [feature.name for feature in ready.resolved.output_features])
     _check_trials(sweep, config, dataset, overrides)
+    drawn = [{"drawn": drawn} for drawn in sweep.drawn] if sweep.search else [{}] * len(sweep.trials)
     trials = [
-        {"number": number, "set": as_overrides(settings), "status": "waiting"}
-        for number, settings in enumerate(sweep.trials, 1)
+        _waiting(number, settings) | entry
+        for number, (settings, entry) in enumerate(zip(sweep.trials, drawn, strict=True), 1)
     ]
+    search = {"search": asdict(sweep.search)} if sweep.search else {}
     text = file.read_text(encoding="utf-8-sig")
-    return create(KIND, config, overrides, ready, results, {"asked.yaml": text}, form=sweep.form, trials=trials)
+    return create(
+        KIND, config, overrides, ready, results, {"asked.yaml": text}, form=sweep.form, trials=trials, **search
+    )
+
+
+def _waiting(number: int, settings: Settings) -> dict[str, Any]:
+    return {"number": number, "set": as_overrides(settings), "status": "waiting"}
 
 
 def _check_of(ready: training.Plan) -> Callable[[str, Any], Iterable[Problem | str]]:
@@ -91,24 +101,43 @@ def go_on(series: Series) -> list[dict[str, Any]]:
 
     A trial that fails is recorded, with what stopped it, and the others go on; when the sweep is taken up again, it is
     tried again. Raises KeyboardInterrupt after Ctrl-C, and AffinageError when the config or the data changed since or
-    another process is at work.
+    another process is at work, or when a search finds nothing more to try.
     """
     with series.at_work():
-        waiting = [trial["number"] for trial in series.state["trials"] if trial["status"] != "finished"]
-        started = time.monotonic()
-        for done, number in enumerate(waiting):
-            trial, left = series.state["trials"][number - 1], time_left(started, done, len(waiting) - done)
-            tqdm.write(f"trial {number} of {len(series.state['trials'])}: {trial['set']}{left}", file=sys.stderr)
+        n, started = number_of_trials(series), time.monotonic()
+        todo = n - sum(trial["status"] == "finished" for trial in series.state["trials"])
+        for done, number in enumerate(_to_train(series)):
+            trial, left = series.state["trials"][number - 1], time_left(started, done, todo - done)
+            tqdm.write(f"trial {number} of {n}: {trial['set']}{left}", file=sys.stderr)
             _record(series, number, _try(series, number))
             release_memory()
     return ranked(series.state["trials"])
+
+
+def number_of_trials(series: Series) -> int:
+    """How many trials the sweep has in the end; a search finds some of them later."""
+    return series.state["search"]["trials"] if "search" in series.state else len(series.state["trials"])
+
+
+def _to_train(series: Series) -> Iterator[int]:
+    """The numbers of the trials that are not finished, then those that a search finds after them, recorded first."""
+    yield from [trial["number"] for trial in series.state["trials"] if trial["status"] != "finished"]
+    while len(trials := series.state["trials"]) < number_of_trials(series):
+        search = Search(**series.state["search"])
+        drawn = search.following([(trial["drawn"], trial.get("validation_loss")) for trial in trials])
+        series.record(trials=[*trials, _waiting(len(trials) + 1, search.settings(drawn)) | {"drawn": drawn}])
+        yield len(trials) + 1
 
 
 def _try(series: Series, number: int) -> dict[str, Any]:
     """What came of one trial; whatever stops it is kept, bugs and memory that ran out with their traceback."""
     overrides = f"{series.state['set']} {series.state['trials'][number - 1]['set']}"
     try:
-        run = series.train(number, training.plan(series.config, series.state["data"]["dataset"], overrides))
+        plan = training.plan(series.config, series.state["data"]["dataset"], overrides)
+        if number > AT_RANDOM and "search" in series.state:
+            _check_trial(plan, {}, set())  # the trials before were checked before anything was trained
+        run = series.train(number, plan)
+        figures = _figures(run.manifest["training"])
     except Exception as error:
         reason, begun = " ".join(str(error).split()), series.run(number)
         if not isinstance(error, AffinageError):
@@ -116,10 +145,20 @@ def _try(series: Series, number: int) -> dict[str, Any]:
             log.write_text(traceback.format_exc(), encoding="utf-8")
             reason = f"{type(error).__name__}: {reason} (the whole traceback is in {display(log)})"
         return {"status": "failed", "error": reason, "run": begun.folder.name if begun else None}
-    trained = run.manifest["training"]
+    return figures | {"status": "finished", "error": None, "run": run.folder.name}
+
+
+def _figures(trained: dict[str, Any]) -> dict[str, Any]:
+    """The lowest validation loss of a training, and how long it took.
+
+    Raises AffinageError when an evaluation gave no number: its weights could then be the ones that were kept.
+    """
+    losses = {e["step"]: e["validation_loss"] for e in trained["evaluations"] if "validation_loss" in e}
+    for step, loss in losses.items():
+        if loss is None or not math.isfinite(loss):  # in run.json, null stands for what is no number
+            raise AffinageError(Problem(f"step {step}", "the validation loss is no number."))
     figures = {name: trained[name] for name in ("best_step", "steps", "seconds")}
-    loss = best_validation_loss(trained)
-    return figures | {"status": "finished", "error": None, "run": run.folder.name, "validation_loss": loss}
+    return figures | {"validation_loss": min(losses.values())}
 
 
 def _record(series: Series, number: int, outcome: dict[str, Any]) -> None:

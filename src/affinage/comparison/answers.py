@@ -13,7 +13,7 @@ from affinage.scoring import SYSTEMS, Origin, Predictions, Suite, load_suite, re
 # make train keeps neither flags nor likelihoods of its answers.
 NOT_KEPT_BY_TRAIN = {"repetition_rate", "perplexity", "bits_per_byte"}
 PREDICTIONS, METRICS = "predictions.jsonl", "metrics.json"
-TEXTS = ("instruction", "input", "prompt", "label")
+TEXTS = ("instruction", "input", "prompt", "label", "group")
 NOT_EVALUATED = "Not evaluated: these are the answers that make train left, scored now. make evaluate measures more."
 NOT_SCORED = "Answered by make evaluate and not scored yet: the scores were made for this comparison."
 REMEDY = "Answer the rows again with make evaluate."
@@ -82,13 +82,16 @@ def _evaluated(run: Run, folder: Path) -> tuple[Answers, list[str]]:
     predictions, suite = read_predictions(folder / PREDICTIONS), load_suite(folder.name)
     metrics, generation = _read(folder / METRICS), _read(folder / "generation.json")
     notes = list(metrics.get("warnings", []))
-    if not metrics:
+    if not (folder / METRICS).exists():
         metrics = score(predictions, suite, Origin(generation.get("split", "test"), generation.get("rows_in_split")))
         notes += [NOT_SCORED, *metrics["warnings"]]
     elif metrics.get("n") != len(predictions):
         found = f"scores of {metrics.get('n')} rows for {len(predictions)} answers."
         remedy = f"Score them again with make score RUN={run.folder.name}."
         raise AffinageError(Problem(display(folder / METRICS), found, remedy=remedy))
+    elif not isinstance(metrics.get("systems"), dict):
+        remedy = f"Score the answers again with make score RUN={run.folder.name}."
+        raise AffinageError(Problem(display(folder / METRICS), "no section 'systems'.", remedy=remedy))
     return Answers(predictions, suite, metrics, False, generation), notes
 
 
@@ -103,18 +106,21 @@ def _left_by_train(run: Run) -> tuple[Answers, list[str]]:
 def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
+    remedy = "Make it again with make evaluate."
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        remedy = "Make it again with make evaluate."
         raise AffinageError(Problem(display(path), f"cannot be read as JSON: {error}.", remedy=remedy)) from error
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        found = f"holds a {type(content).__name__}, no object with sections."
+        raise AffinageError(Problem(display(path), found, remedy=remedy))
+    return content
 
 
 def _earlier(path: Path) -> Predictions:
     """The predictions of make train: texts are whatever the data held, and only data with ids gives rows an id."""
     rows, problems = dict[str, dict[str, Any]](), list[Problem]()
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n"), 1):
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if not line.strip():
             continue
         row, fault = _earlier_row(line)
@@ -130,10 +136,12 @@ def _earlier(path: Path) -> Predictions:
     return Predictions(path, list(rows.values()), systems, list(range(1, len(rows) + 1)))
 
 
-def _earlier_row(line: str) -> tuple[dict[str, Any], str]:
+def _earlier_row(line: bytes) -> tuple[dict[str, Any], str]:
     """The row of a line with texts as texts, and what is wrong with it ("" for nothing)."""
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return {}, f"not UTF-8: {error.reason}."
     except ValueError:
         return {}, "half-written or no JSON."
     if not isinstance(row, dict):

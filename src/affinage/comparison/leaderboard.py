@@ -1,5 +1,6 @@
 """What the newest run of every config measured, as a table in ludwig_configs/README.md."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ NEW = "# ludwig_configs/\n\nOne YAML file is one experiment: `<task>/<model>-<me
 METRICS = ("exact_match", "chrf")
 COLUMNS = ("config", "base model", "method", "steps", "time", "peak memory", "hardware")
 EXPLANATION = (
-    "Each line is the newest finished run of the config as its file stands now, on the data of its task as it is now.\n"
+    "Each line is the newest finished run of a config as its file stands now, on the data of its task as it is now.\n"
     "Scores are those of the base model and, after the arrow, of the tuned one, on `rows` rows of the test split."
 )
 
@@ -77,42 +78,48 @@ def _has_data_of_now(run: Run) -> bool:
 
 
 def leaderboard(measured: Iterable[Measured]) -> str:
-    """The table in Markdown: what runs recorded and nothing else.
+    """The table in Markdown: what runs recorded and nothing else; below it, which configs no run measured, and why.
 
     Raises one AffinageError that lists what is broken in the files of all runs.
     """
-    lines, problems = [], list[Problem | str]()
+    lines, problems, without = list[str](), list[Problem | str](), dict[str, list[str]]()
     for entry in measured:
+        if entry.run is None:
+            without.setdefault(entry.reason, []).append(_link(entry.config))
+            continue
         try:
-            lines.append(_line(list(_cells(entry))))
+            lines.append(_line(list(_cells(entry.config, entry.run))))
         except AffinageError as error:
             problems += error.problems
     raise_all(problems)
-    headings = [*COLUMNS, *map(name_of, METRICS), "rows", "run"]
-    return "\n".join([EXPLANATION, "", _line(headings), _line(["---"] * len(headings)), *lines]) + "\n"
+    headings = [*COLUMNS, *map(name_of, METRICS), "rows", "date", "run"]
+    table = [_line(headings), _line(["---"] * len(headings)), *lines, ""] if lines else []
+    below = [f"{reason.capitalize()}: {', '.join(links)}." for reason, links in without.items()]
+    return "\n".join([EXPLANATION, "", *table, *below]) + "\n"
 
 
 def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _cells(entry: Measured) -> Iterator[str]:
-    task, name = task_and_name(entry.config)
-    yield f"[{task}/{name}]({task}/{name}.yaml)"
-    if entry.run is None:
-        yield entry.reason
-        yield from [""] * (len(COLUMNS) - 2 + len(METRICS) + 2)
-        return
-    manifest, config = entry.run.manifest, read_config(entry.run.folder / "config.yaml")
+def _link(config: Path) -> str:
+    task, name = task_and_name(config)
+    return f"[{task}/{name}]({task}/{name}.yaml)"
+
+
+def _cells(config: Path, run: Run) -> Iterator[str]:
+    manifest = run.manifest
     training = manifest.get("training") or {}
+    yield _link(config)
     yield base_name(manifest, {})
-    yield method(config)
+    yield method(read_config(run.folder / "config.yaml"))
     yield f"{training['steps']:,}" if training else DASH
     yield duration(training["seconds"]) if training else DASH
     yield peak_memory(training)
     yield hardware(manifest)
-    yield from _scores(entry.run)
-    yield f"`{entry.run.folder.name}`"
+    yield from _scores(run)
+    yield manifest["started"].partition("T")[0]
+    yield f"`{run.folder.name}`"
 
 
 def _scores(run: Run) -> Iterator[str]:
@@ -132,6 +139,12 @@ def method(config: dict[str, Any]) -> str:
     parts = [names.get(kind, str(kind))]
     parts += [f"r {adapter['r']}"] if adapter and adapter.get("r") else []
     return ", ".join([*parts, *([f"base in {bits} bits"] if bits else [])])
+
+
+def train_command(config: Path) -> str:
+    """The make line in the config's opening comment, which names its data too; without one, the usual line."""
+    line = re.search(r"^# Run: +(make .+)$", config.read_text(encoding="utf-8"), re.MULTILINE)
+    return line[1].strip() if line else f"make train CONFIG={display(config)}"
 
 
 def write_leaderboard(table: str, readme: Path = CONFIGS / "README.md") -> Path:

@@ -13,11 +13,13 @@ from markupsafe import Markup, escape
 from affinage import __version__
 from affinage.comparison.comparability import obstacles, surroundings
 from affinage.comparison.config_diff import config_differences
+from affinage.comparison.confusion import confusion_matrices
 from affinage.comparison.costs import costs
 from affinage.comparison.curves import COLOURS, MOST_POINTS, curves_of, loss_drawing
 from affinage.comparison.gather import Entry
+from affinage.comparison.judges import JudgeColumn, judges_of
 from affinage.comparison.rows import all_rows, as_script, chosen_rows, page_data
-from affinage.comparison.scoreboard import Scoreboard, label_lines, scoreboard
+from affinage.comparison.scoreboard import Scoreboard, divisions, scoreboard
 from affinage.comparison.significance import PairedTests
 from affinage.comparison.systems import System, systems_of
 from affinage.comparison.verdicts import main_metric, p_value, pairs_of, verdict
@@ -30,13 +32,18 @@ POLICY = "default-src 'none'; script-src {script}; style-src {style}; base-uri '
 
 
 class Comparison(NamedTuple):
-    """All that a page shows: the runs, who answered, their scores, and what was left out of them."""
+    """All that a page shows: the runs, who answered, their scores, what was left out of them, and their judges.
+
+    Notes are texts, of `judge_notes` each with the letter of the run that it is about.
+    """
 
     entries: Sequence[Entry]
     systems: Sequence[System]
     tests: PairedTests
     board: Scoreboard
     notes: Sequence[str] = ()
+    judges: Sequence[JudgeColumn] = ()
+    judge_notes: Sequence[tuple[str, str]] = ()
 
 
 def compare(
@@ -51,7 +58,8 @@ def compare(
             *notes,
             f"The stored scores of {stale} are not those of the answers: score them again with make score.",
         ]
-    return Comparison(entries, systems, tests, scoreboard(entries, systems, tests), notes)
+    board = scoreboard(entries, systems, tests)
+    return Comparison(entries, systems, tests, board, notes, *judges_of(entries, systems))
 
 
 def page_path(entries: Sequence[Entry], name: str = "", results: Path = RESULTS) -> Path:
@@ -77,12 +85,12 @@ def render(comparison: Comparison, progress: Callable[[int], Any] = lambda rows:
 
     Its policy allows no address but its own text and runs no script but its own, which it knows by their hashes.
     """
-    entries, systems, tests, board, _ = comparison
+    entries, systems, tests, board, _, judges, _ = comparison
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("compare.css", "compare.js"))
     rows = all_rows(systems)
     shown = chosen_rows(rows)
     colours = _colours(entries, systems)
-    data = page_data(shown, systems, colours, progress)
+    data = page_data(shown, systems, colours, judges, progress)
     curves, metric = curves_of(entries), main_metric(board)
     return (
         _environment()
@@ -97,6 +105,7 @@ def render(comparison: Comparison, progress: Callable[[int], Any] = lambda rows:
             entries=entries,
             systems=systems,
             board=board,
+            judges=judges,
             colours=colours,
             names={entry.letter: entry.run.manifest["config"] for entry in entries},
             obstacles=obstacles(entries),
@@ -106,7 +115,8 @@ def render(comparison: Comparison, progress: Callable[[int], Any] = lambda rows:
             pairs=pairs_of(systems, tests, metric),
             metric=metric,
             confidence=f"{systems[0].answers.suite.bootstrap.confidence:.0%}" if systems else "",
-            labels=label_lines(systems, metric),
+            divisions=divisions(systems, metric),
+            matrices=confusion_matrices(systems),
             row_labels=sorted({row["label"] for row in data["rows"] if "label" in row}),
             settings=config_differences([entry.config for entry in entries]),
             drawing=loss_drawing(curves),
@@ -167,5 +177,6 @@ def breakable(key: str) -> Markup:
 
 def _notes(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """What a reader must know, with the letters of the runs that it is about."""
-    of_runs = grouped((entry.letter, note) for entry in comparison.entries for note in entry.notes)
+    of_entries = [(entry.letter, note) for entry in comparison.entries for note in entry.notes]
+    of_runs = grouped([*of_entries, *comparison.judge_notes])
     return [*((note, []) for note in comparison.notes), *of_runs]

@@ -7,6 +7,8 @@ from typing import Any
 from markupsafe import Markup
 
 from affinage.comparison.answers import RowKey
+from affinage.comparison.judged import Said
+from affinage.comparison.judges import JudgeColumn
 from affinage.comparison.systems import System
 from affinage.comparison.word_diff import word_diff
 from affinage.metrics import normalise
@@ -44,12 +46,14 @@ def page_data(
     rows: Sequence[RowKey],
     systems: Sequence[System],
     colours: Mapping[str, str],
+    judges: Sequence[JudgeColumn] = (),
     progress: Callable[[int], Any] = lambda rows: None,
 ) -> dict[str, Any]:
-    """{"systems", "rows"} for the page; `progress` is told of each row.
+    """{"systems", "judges", "rows"} for the page; `progress` is told of each row.
 
     An answer is null (that system did not answer the row) or {"s": how near it is to the reference, "d": its difference
-    from the reference in pieces [-1 | 0 | 1, text], left out when there is none, "f": flags}.
+    from the reference in pieces [-1 | 0 | 1, text], left out when there is none, "f": flags, "j": what judges said of
+    it, each as [number of the judge, value, note, reason]}.
     """
     near = {system.key: nearness(system) for system in systems}
     names: dict[str, int] = {}
@@ -57,11 +61,15 @@ def page_data(
     for row in rows:
         names[row.id] = names.get(row.id, 0) + 1
         name = row.id if names[row.id] == 1 else f"{row.id} ({names[row.id]})"
-        answers = [_answer(row, system, near[system.key].get(row)) for system in systems]
+        answers = [_answer(row, system, near[system.key].get(row), judges) for system in systems]
         listed.append(_question(row, name, systems) | {"answers": answers})
         progress(1)
     shown = [{"key": s.key, "name": s.name, "kind": s.kind, "colour": colours[s.key]} for s in systems]
-    return {"systems": shown, "rows": listed}
+    for system, entry in zip(systems, shown, strict=True):
+        bases = (other.key for other in systems if other.kind == "base" and system.key in other.letters)
+        entry["base"] = next(bases, "") if system.kind == "tuned" else ""
+    said_by = [{"title": judge.title, "duel": judge.mode == "pairwise", "demo": judge.demo} for judge in judges]
+    return {"systems": shown, "judges": said_by, "rows": listed}
 
 
 def _question(row: RowKey, name: str, systems: Sequence[System]) -> dict[str, Any]:
@@ -78,14 +86,20 @@ def _question(row: RowKey, name: str, systems: Sequence[System]) -> dict[str, An
     }
 
 
-def _answer(row: RowKey, system: System, near: float | None) -> dict[str, Any] | None:
+def _answer(row: RowKey, system: System, near: float | None, judges: Sequence[JudgeColumn]) -> dict[str, Any] | None:
     if near is None:
         return None
     text, flags = system.text(row), _flags(system.answers.rows[row], system.kind)
     answer: dict[str, Any] = {"s": near}
     if text != row.reference:
         answer["d"] = word_diff(shortened(row.reference), shortened(text))
-    return answer | ({"f": flags} if flags else {})
+    verdicts = [(i, judge.said.get(system.key, {}).get(row)) for i, judge in enumerate(judges)]
+    said = [_said(i, what) for i, what in verdicts if what is not None]
+    return answer | ({"f": flags} if flags else {}) | ({"j": said} if said else {})
+
+
+def _said(number: int, said: Said) -> list[Any]:
+    return [number, said.value, said.note, shortened(said.reason)]
 
 
 def _flags(record: dict[str, Any], kind: str) -> list[str]:

@@ -60,12 +60,19 @@ class Scoreboard(NamedTuple):
     lines: list[Line]
 
 
-class LabelLine(NamedTuple):
-    """One label: how many rows carry it, and the score of each system on them by its key."""
+class PartLine(NamedTuple):
+    """One label or group: how many rows it has, and the score of each system on them by its key."""
 
-    label: str
+    name: str
     n: int
     cells: dict[str, Cell]
+
+
+class Division(NamedTuple):
+    """The rows divided by label or by group; `of` is that word."""
+
+    of: str
+    lines: list[PartLine]
 
 
 def scoreboard(entries: Sequence[Entry], systems: Sequence[System], tests: PairedTests) -> Scoreboard:
@@ -89,12 +96,17 @@ def _cell(metric: str, entry: dict[str, Any], best: bool = False) -> Cell:
     return Cell(metric, entry["value"], entry.get("low"), entry.get("high"), best)
 
 
-def label_lines(systems: Sequence[System], metric: str) -> list[LabelLine]:
-    """The score of each system on the rows of each label; [] when no run was scored by label."""
-    found: dict[str, LabelLine] = {}
+def divisions(systems: Sequence[System], metric: str) -> list[Division]:
+    """The score of each system on the rows of each label and of each group; [] when no run was scored by either."""
+    found = [Division(of, _part_lines(systems, f"by_{of}", metric)) for of in ("label", "group")]
+    return [division for division in found if division.lines]
+
+
+def _part_lines(systems: Sequence[System], table: str, metric: str) -> list[PartLine]:
+    found: dict[str, PartLine] = {}
     for system in systems:
-        for label, part in system.answers.metrics.get("by_label", {}).items():
-            line = found.setdefault(label, LabelLine(label, part["n"], {}))
+        for name, part in system.answers.metrics.get(table, {}).items():
+            line = found.setdefault(name, PartLine(name, part["n"], {}))
             entry = part["systems"].get(system.kind, {}).get(metric)
             if entry:
                 line.cells[system.key] = _cell(metric, entry)

@@ -17,7 +17,8 @@ TOLERANCE = 1e-6  # relative: stored scores come back from JSON as they were
 class Paired(NamedTuple):
     """The first minus the second: the difference with its interval, and on how many rows the first is better.
 
-    `p` is that of the two-sided sign test; `significant` when it is small and the interval leaves out 0.
+    `p` is that of the two-sided sign test, of groups where rows share one (`better_groups`, `worse_groups`);
+    `significant` when it is small and the interval leaves out 0.
     """
 
     value: float
@@ -28,6 +29,15 @@ class Paired(NamedTuple):
     equal: int
     p: float
     significant: bool
+    better_groups: int | None = None
+    worse_groups: int | None = None
+
+    @property
+    def groups(self) -> str:
+        """What the sign test counted, where that is not rows; "" where it is."""
+        if self.better_groups is None:
+            return ""
+        return f"groups: {self.better_groups:,} better, {self.worse_groups:,} worse"
 
     @property
     def n(self) -> int:
@@ -105,4 +115,5 @@ def _measures(system: System) -> dict[str, Measure | Diversity]:
 
 def _paired(entry: Mapping[str, Any], confidence: float) -> Paired:
     counts = {name: entry[name] for name in ("value", "low", "high", "better", "worse", "equal", "p")}
+    counts |= {"better_groups": entry.get("better_units"), "worse_groups": entry.get("worse_units")}
     return Paired(**counts, significant=is_significant(dict(entry), confidence))

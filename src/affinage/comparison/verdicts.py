@@ -87,6 +87,7 @@ def verdict(systems: Sequence[System], tests: PairedTests, metric: str) -> str:
     if test is None:
         return f"{first.key} and {second.key} share no row, so {values} of {name_of(metric)} says nothing."
     counts = f"better on {test.better:,} rows and worse on {test.worse:,} of the {test.n:,} that both answered"
+    counts += f" ({test.groups})" if test.groups else ""
     if test.significant and _first_is_better(metric, test):
         return f"{first.key} has the best {name_of(metric)}, {values} for {second.key}: {counts}."
     return f"{first.key} and {second.key} cannot be told apart by {name_of(metric)}: {values}, {counts}."

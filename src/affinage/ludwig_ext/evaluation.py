@@ -120,10 +120,11 @@ class Evaluations:
 
     def _remember(self, validation: float | None) -> bool:
         tracker = self.trainer.tracker
-        if validation is not None and validation >= self.best_loss:
+        better = validation is None or validation < self.best_loss  # not so when it is not a number
+        if not better and self.best_step:
             self.without_improvement += 1
             return False
-        self.best_loss = validation if validation is not None else math.inf
+        self.best_loss = validation if better and validation is not None else math.inf
         self.without_improvement = 0
         tracker.best_eval_metric_value, tracker.best_eval_metric_epoch = self.best_loss, tracker.epoch
         tracker.best_eval_metric_steps, tracker.best_eval_metric_checkpoint_number = (

@@ -2,15 +2,16 @@
 // Texts of models and data enter the page through textContent alone, so that no markup in them becomes an element.
 (() => {
   const PER_PAGE = 20;
-  const FILTERS = ["all", "better", "worse", "changed"];
+  const APART = 50;  // points between two judges of one answer that make it disputed
   const FLAGS = { limit: "cut at the limit", empty: "empty", repeats: "repeats itself" };
-  const { systems, rows } = JSON.parse(document.getElementById("data").textContent);
+  const { systems, judges, rows } = JSON.parse(document.getElementById("data").textContent);
+  const FILTERS = ["all", "better", "worse", "changed", ...(judges.length ? ["disputed"] : [])];
   const get = (id) => document.getElementById(id);
   const place = (key) => systems.findIndex((system) => system.key === key);
   const tuned = systems.filter((system) => system.kind === "tuned");
   const defaults = {
     filter: "all", run: (tuned.at(-1) ?? systems.at(-1)).key, against: (tuned.length > 1 ? tuned : systems)[0].key,
-    search: "", label: "", order: "file", hide: "", diff: "on", page: "1", row: "",
+    search: "", label: "", order: "file", hide: "", diff: "on", reasons: "on", page: "1", row: "",
   };
   let state = { ...defaults };
 
@@ -27,7 +28,8 @@
       .replace(/œ/g, "oe").replace(/æ/g, "ae").replace(/[’ʼ]/g, "'").replace(/\s+/g, " ");
   const wholeText = (row) => {
     const texts = [row.id, row.label, row.instruction, row.input, row.prompt, row.reference];
-    return folded([...texts, ...row.answers.map((answer) => (answer ? textOf(row, answer) : ""))].join("\n"));
+    const reasons = row.answers.flatMap((answer) => (answer?.j ?? []).map(([, , note, reason]) => `${note}\n${reason}`));
+    return folded([...texts, ...row.answers.map((answer) => (answer ? textOf(row, answer) : "")), ...reasons].join("\n"));
   };
   const searched = (row) => (row.searched ??= wholeText(row));
 
@@ -40,8 +42,26 @@
     const [one, other] = [row.answers[place(state.run)], row.answers[place(state.against)]];
     return Boolean(one && other) && textOf(row, one) !== textOf(row, other);
   };
+  const value = (row, key, judge) => row.answers[place(key)]?.j?.find(([number]) => number === judge)?.[1] ?? null;
+  // As `change`, by a judge: the sign of the two scores' difference, or who won the duel if these two met in one.
+  const preference = (row, judge) => {
+    const won = (one, other) => (systems[place(one)].base === other ? value(row, one, judge) : null);
+    const met = judges[judge].duel;
+    const one = met ? won(state.run, state.against) : value(row, state.run, judge);
+    const other = met ? won(state.against, state.run) : value(row, state.against, judge);
+    if (met) return one !== null ? Math.sign(one - 0.5) : other !== null ? Math.sign(0.5 - other) : null;
+    return one !== null && other !== null ? Math.sign(one - other) : null;
+  };
+  const apart = (row, key) => {
+    const values = judges.map((judge, number) => (judge.duel ? null : value(row, key, number))).filter((given) => given !== null);
+    return values.length > 1 && Math.max(...values) - Math.min(...values) >= APART;
+  };
+  const disputed = (row) => {
+    const signs = [change(row), ...judges.map((_, number) => preference(row, number))].filter(Boolean);
+    return new Set(signs).size > 1 || [state.run, state.against].some((key) => apart(row, key));
+  };
   const passes = {
-    all: () => true, better: (row) => change(row) === 1, worse: (row) => change(row) === -1, changed,
+    all: () => true, better: (row) => change(row) === 1, worse: (row) => change(row) === -1, changed, disputed,
   };
   const gain = (row) => {
     const [one, other] = [row.answers[place(state.run)], row.answers[place(state.against)]];
@@ -75,6 +95,15 @@
     if (!textOf(row, answer).trim()) body.prepend(element("span", "soft", "(empty) "));
     return body;
   };
+  const verdict = ([number, given, note, reason]) => {
+    const judge = judges[number];
+    const head = element("b", "", judge.title);
+    const box = element("div", "said", ...(judge.demo ? [element("span", "demo", "DEMO"), " "] : []), head);
+    if (!judge.duel && given !== null) box.append(`: ${Number(given.toFixed(1))} of 100`);
+    if (note) box.append(judge.duel || given === null ? `: ${note}` : ` (${note})`);
+    if (reason) box.append(element("span", "reason", reason));
+    return box;
+  };
   const answerBox = (row, index) => {
     const answer = row.answers[index];
     const head = element("h4", "", badge(index));
@@ -86,7 +115,7 @@
     if (sign === 1) head.append(element("span", "gain", `▲ better than ${state.against}`));
     if (sign === -1) head.append(element("span", "loss", `▼ worse than ${state.against}`));
     for (const flag of answer.f ?? []) head.append(element("span", "flag", `⚠ ${FLAGS[flag] ?? flag}`));
-    box.append(pieces(row, answer));
+    box.append(pieces(row, answer), ...(answer.j ?? []).map(verdict));
     return box;
   };
   const card = (row) => {
@@ -118,6 +147,7 @@
     const cards = list.slice((page - 1) * PER_PAGE, page * PER_PAGE).map(card);
     get("cards").replaceChildren(...(cards.length ? cards : [element("p", "soft", "No row passes the filter and the search.")]));
     get("cards").classList.toggle("plain", state.diff === "off");
+    get("cards").classList.toggle("brief", state.reasons === "off");
     for (const filter of FILTERS) {
       const button = document.querySelector(`[data-filter="${filter}"]`);
       button.setAttribute("aria-pressed", String(filter === state.filter));
@@ -134,7 +164,7 @@
       const control = get(name);
       if (control && control.value !== state[name]) control.value = state[name];
     }
-    get("diff").setAttribute("aria-pressed", String(state.diff === "on"));
+    for (const name of ["diff", "reasons"]) get(name)?.setAttribute("aria-pressed", String(state[name] === "on"));
     for (const chip of document.querySelectorAll("[data-column]")) {
       chip.setAttribute("aria-pressed", String(!state.hide.split(",").includes(chip.dataset.column)));
     }
@@ -185,7 +215,9 @@
       clearTimeout(waiting);
       waiting = setTimeout(() => update({ search: event.target.value }), 150);
     });
-    get("diff").addEventListener("click", () => update({ diff: state.diff === "on" ? "off" : "on", page: state.page }));
+    for (const name of ["diff", "reasons"]) {
+      get(name)?.addEventListener("click", () => update({ [name]: state[name] === "on" ? "off" : "on", page: state.page }));
+    }
     for (const chip of document.querySelectorAll("[data-column]")) {
       chip.addEventListener("click", () => {
         const hidden = new Set(state.hide.split(",").filter(Boolean));
