@@ -214,3 +214,13 @@ def test_skipping_all_evaluation_keeps_the_last_weights(fit):
     trainer = fit(n=16, trainer=trainer_section(epochs=2, skip_all_evaluation=True))
     assert trainer.evaluations.history == []
     assert trainer.evaluations.best_step == trainer.tracker.steps == 6
+
+
+def test_a_validation_loss_that_is_not_a_number_is_no_improvement(fit, monkeypatch):
+    from affinage.ludwig_ext.evaluation import Evaluations
+
+    validation_losses = iter([math.nan, 0.5, math.nan])
+    monkeypatch.setattr(Evaluations, "loss", lambda self, rows: next(validation_losses))
+    trainer = fit(n=16, trainer=trainer_section(epochs=3))
+    assert trainer.evaluations.best_step == trainer.steps_per_epoch * 2
+    assert trainer.evaluations.best_loss == 0.5
