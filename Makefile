@@ -14,7 +14,7 @@ PYTEST = OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --numprocesses logical --max
 VARIABLES = DATASET SET RESUME RESULTS UPGRADE SOURCE FORMAT TASK COLUMNS SPLIT BY STRATIFY N SEED NEAR ON_LEAK PII \
 	LANGUAGES BALANCE TOKENIZER UNANSWERABLE REPLACE LICENCE SAMPLE MODEL HOST PULL CONCURRENCY RETRY_FAILED SUITE FEWSHOT ADAPTER BOOK \
 	RUNS NAME K SWEEP A B JUDGE MODE LIMIT HUMAN SHEET PAGE MEMORY LENGTH MEASURE BATCHES BITS STEPS REPO BASE PUBLIC REVISION \
-	PR PLAN TAG KIND QUANT DTYPE SYSTEM ASK SIDE INPUT PORT
+	LICENCE_NAME LICENCE_LINK PR PLAN TAG KIND QUANT DTYPE SYSTEM ASK SIDE INPUT PORT
 $(foreach name,$(VARIABLES),$(eval $(name) =))
 CONFIG = ludwig_configs/voix-passive/petit-llama-qlora.yaml
 RUN = last
@@ -134,7 +134,8 @@ serve: venv ## Answer at an address that OpenAI's clients understand: RUN=run [P
 	@$(PYTHON_VENV) tools/serve.py $(if $(ADAPTER),--adapter "$$ADAPTER" --config "$$CONFIG",--run "$$RUN") \
 		$(call options,HOST:host PORT:port DATASET:dataset RESULTS:results)
 
-UPLOAD = $(call options,REPO:repo BASE:base LICENCE:licence KIND:kind REVISION:revision TAG:tag RESULTS:results) \
+UPLOAD = $(call options,REPO:repo BASE:base LICENCE:licence LICENCE_NAME:licence-name LICENCE_LINK:licence-link \
+	LANGUAGES:language KIND:kind REVISION:revision TAG:tag RESULTS:results) \
 	$${PUBLIC:+--public} $${PR:+--create-pr}
 upload-plan: venv ## Show what an upload would send, and refuse what must not leave: RUN=run REPO=user/name [BASE=id] [LICENCE=mit]
 	@$(PYTHON_VENV) tools/upload.py --run "$$RUN" $(UPLOAD) --plan
