@@ -14,7 +14,8 @@ PYTEST = OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --numprocesses logical --max
 VARIABLES = DATASET SET RESUME RESULTS UPGRADE SOURCE FORMAT TASK COLUMNS SPLIT BY STRATIFY N SEED NEAR ON_LEAK PII \
 	LANGUAGES BALANCE TOKENIZER UNANSWERABLE REPLACE LICENCE SAMPLE MODEL HOST PULL CONCURRENCY RETRY_FAILED SUITE FEWSHOT ADAPTER BOOK \
 	RUNS NAME K SWEEP A B JUDGE MODE LIMIT HUMAN SHEET PAGE MEMORY LENGTH MEASURE BATCHES BITS STEPS REPO BASE PUBLIC REVISION \
-	LICENCE_NAME LICENCE_LINK PR PLAN TAG KIND QUANT DTYPE SYSTEM ASK SIDE INPUT PORT
+	LICENCE_NAME LICENCE_LINK PR PLAN TAG KIND QUANT DTYPE SYSTEM ASK SIDE INPUT PORT \
+	PRE_TOKENIZER
 $(foreach name,$(VARIABLES),$(eval $(name) =))
 CONFIG = ludwig_configs/voix-passive/petit-llama-qlora.yaml
 RUN = last
@@ -26,7 +27,7 @@ options = $(foreach pair,$(1),$${$(call first,$(pair)):+--$(word 2,$(subst :, ,$
 
 .PHONY: help venv setup env data curate check-data card check train list show reproduce evaluate score compare \
 	judge judge-demo annotate calibrate leaderboard kfold sweep rouge fit bench chat serve upload-plan upload upload-data merge \
-	gguf llama-cpp ollama data-quickstart model-quickstart test test-fast lint benchmark lock clean
+	gguf llama-cpp ollama data-quickstart model-quickstart test test-fast lint benchmark benchmark-gpu lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "%s%s\n", gap, substr($$0, 5); gap = "\n" } \
@@ -151,14 +152,15 @@ merge: venv ## Put the adapter into the unquantized base model: RUN=run [DTYPE=b
 	@$(PYTHON_VENV) tools/merge.py --run "$$RUN" $(call options,DTYPE:dtype RESULTS:results)
 
 gguf: venv ## Write a GGUF file, checked against the model: RUN=run [QUANT=q8_0, q4_k_m or f16] [KIND=adapter]
-	@$(PYTHON_VENV) tools/export_gguf.py --run "$$RUN" $(call options,QUANT:quant KIND:kind LICENCE:licence RESULTS:results)
+	@$(PYTHON_VENV) tools/export_gguf.py --run "$$RUN" $(call options,QUANT:quant KIND:kind LICENCE:licence \
+		PRE_TOKENIZER:pre-tokenizer RESULTS:results)
 
 llama-cpp: venv ## Get and compile llama.cpp, once for this user (needs a C++ compiler and cmake; about ten minutes)
 	@$(PYTHON_VENV) tools/get_llama_cpp.py
 
 ollama: venv ## Make an Ollama model and compare its answers with the run's: RUN=run [NAME=name] [QUANT=q8_0]
 	@$(PYTHON_VENV) tools/export_ollama.py --run "$$RUN" $(call options,NAME:name QUANT:quant SYSTEM:system \
-		LICENCE:licence HOST:host RESULTS:results) $${REPLACE:+--replace}
+		LICENCE:licence PRE_TOKENIZER:pre-tokenizer HOST:host RESULTS:results) $${REPLACE:+--replace}
 
 ##@ Make the quick start's data and model again (both are in the repository)
 data-quickstart: venv ## Make datasets/voix-passive
@@ -181,12 +183,18 @@ lint: venv ## Check style, format and types (ruff, mypy)
 
 benchmark: venv ## Measure training steps, answers, judging and data preparation against their bars, as ratios
 	@$(PYTHON_VENV) benchmarks/train_step.py
+	@$(PYTHON_VENV) benchmarks/whole_training.py
 	@$(PYTHON_VENV) benchmarks/peers.py
 	@$(PYTHON_VENV) benchmarks/lengths.py
 	@$(PYTHON_VENV) benchmarks/growth.py
 	@$(PYTHON_VENV) benchmarks/judging.py
 	@$(PYTHON_VENV) benchmarks/answers.py
 	@$(PYTHON_VENV) benchmarks/data.py
+	@$(PYTHON_VENV) tools/benchmark_table.py
+
+benchmark-gpu: venv ## Measure 7 and 8 B shapes against TRL and Liger on a CUDA GPU, in ten minutes, without a download
+	@$(PYTHON_VENV) benchmarks/gpu.py
+	@$(PYTHON_VENV) tools/benchmark_table.py
 
 ##@ Maintain
 lock: venv ## Write requirements.lock again from pyproject.toml (UPGRADE=1: with the newest versions allowed there)
@@ -194,6 +202,6 @@ lock: venv ## Write requirements.lock again from pyproject.toml (UPGRADE=1: with
 		--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 		--output-file requirements.lock pyproject.toml
 
-clean: ## Delete caches; results, data and models stay
-	@rm -rf .pytest_cache .ruff_cache .mypy_cache
+clean: ## Delete caches, that of tokenized rows too; results, data, models and the compiled llama.cpp stay
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache "$${XDG_CACHE_HOME:-$$HOME/.cache}/affinage/tokenized"
 	@find src tools evaluate tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -30,6 +30,7 @@ from affinage.benchmark_step import (
     make_rows,
     make_trainer,
     measure_memory,
+    plain_loss,
     prepare_process,
 )
 from affinage.console import run_script, stdout
@@ -154,19 +155,6 @@ def compare_losses(affinage: Any, stock: Any, stock_rows: Any, data: Any, work: 
     equal = [abs(found[side] / found["plain"] - 1) < LOSS_TOLERANCE for found in (row, batch) for side in CONTESTANTS]
     # stock Ludwig attends padding, which one row has none of
     return {"row": row, "batch": batch, "as_expected": equal == [True, True, False, True]}
-
-
-def plain_loss(model: Any, tokenizer: Any, data: Any) -> float:
-    """Mean loss per answer token, EOS included, from the texts on and each row alone: nothing to pad or mask."""
-    import torch
-
-    total, n = 0.0, 0
-    for prompt, answer in zip(data["prompt"], data["output"], strict=True):
-        asked, given = tokenizer(prompt).input_ids, [*tokenizer(answer).input_ids, tokenizer.eos_token_id]
-        labels = torch.tensor([[-100] * len(asked) + given])
-        total += model(input_ids=torch.tensor([asked + given]), labels=labels).loss.item() * len(given)
-        n += len(given)
-    return total / n
 
 
 def show(result: dict[str, Any]) -> None:

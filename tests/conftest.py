@@ -1,7 +1,10 @@
 """Tiny random models of real architectures, and Ludwig trainers on them, for every test that needs one."""
 
+import atexit
 import os
 import random
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +15,15 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pandas as pd
 import pytest
+
+# Tests keep out of the user's caches of rows and settings, but use the libraries' own and the compiled llama.cpp.
+CACHES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+os.environ.setdefault("HF_HOME", str(CACHES / "huggingface"))
+os.environ.setdefault("MPLCONFIGDIR", str(CACHES / "matplotlib"))
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="affinage-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+Path(os.environ["XDG_CACHE_HOME"], "affinage").mkdir()
+Path(os.environ["XDG_CACHE_HOME"], "affinage", "llama-cpp").symlink_to(CACHES / "affinage" / "llama-cpp")
 
 # `make test` hands these down, and a make that a test runs would announce its folders on standard output.
 for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):

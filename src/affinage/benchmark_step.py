@@ -45,16 +45,23 @@ def prepare_process() -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def make_model(settings: Settings, work: Path) -> None:
-    """A Llama with random weights, and a tokenizer whose words are w4, w5, ... between spaces."""
+def make_tokenizer(vocab_size: int, folder: Path) -> None:
+    """A tokenizer whose words are w4, w5, ... between spaces, after <s>, </s>, <pad> and <unk>."""
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    vocabulary = ["<s>", "</s>", "<pad>", "<unk>", *(f"w{i}" for i in range(4, settings.vocab_size))]
+    vocabulary = ["<s>", "</s>", "<pad>", "<unk>", *(f"w{i}" for i in range(4, vocab_size))]
     words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    transformers.PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(work / "model")
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(folder)
+
+
+def make_model(settings: Settings, work: Path) -> None:
+    """A Llama with random weights, and its tokenizer."""
+    import transformers
+
+    make_tokenizer(settings.vocab_size, work / "model")
     transformers.set_seed(1)
     shape: dict[str, Any] = {name: getattr(settings, name) for name in SHAPE}
     config = transformers.LlamaConfig(**shape, bos_token_id=0, eos_token_id=1, pad_token_id=2)
@@ -99,6 +106,19 @@ def make_trainer(settings: Settings, work: Path, data: Any, contestant: str, cal
     silent = dict.fromkeys(("skip_save_model", "skip_save_progress", "skip_save_log"), True)
     options = {"config": ludwig.config_obj.trainer, "callbacks": callbacks, "random_seed": 1}
     return ludwig.backend.create_trainer(model=model, **options, **silent), splits.training_set
+
+
+def plain_loss(model: Any, tokenizer: Any, data: Any) -> float:
+    """Mean loss per answer token, EOS included, from the texts on and each row alone: nothing to pad or mask."""
+    import torch
+
+    total, n = 0.0, 0
+    for prompt, answer in zip(data["prompt"], data["output"], strict=True):
+        asked, given = tokenizer(prompt).input_ids, [*tokenizer(answer).input_ids, tokenizer.eos_token_id]
+        labels = torch.tensor([[-100] * len(asked) + given])
+        total += model(input_ids=torch.tensor([asked + given]), labels=labels).loss.item() * len(given)
+        n += len(given)
+    return total / n
 
 
 def around_steps(before: Callable[[], None], after: Callable[[], None]) -> list[Any]:

@@ -42,7 +42,7 @@ def progress_bar_options() -> dict[str, Any]:
 def quiet_libraries() -> None:
     """Keeps libraries from talking over our own output while they are imported and set up; errors still show."""
     warnings.simplefilter("ignore")
-    for name in ("bitsandbytes", "httpx2", "kernels", "ludwig", "torchao", "transformers"):
+    for name in ("bitsandbytes", "httpx", "httpx2", "kernels", "ludwig", "torchao", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

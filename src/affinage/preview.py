@@ -10,6 +10,7 @@ from ludwig.constants import AUTO
 from ludwig.utils.trainer_utils import get_final_steps_per_checkpoint, get_rendered_batch_size_grad_accum
 
 from affinage.errors import AffinageError, Problem
+from affinage.ludwig_ext import optimizers
 from affinage.ludwig_ext.batches import Row, Rows
 from affinage.ludwig_ext.schedule import lr_factor, warmup_steps
 from affinage.memory_estimate import MemoryEstimate, Parameters, count_parameters, estimate_memory, is_quantized
@@ -17,6 +18,7 @@ from affinage.token_lengths import (
     SplitTokens,
     check_cuts,
     context_length,
+    dataset_ids,
     length_limit,
     refuse_truncation,
     tokenize,
@@ -61,7 +63,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Preview:
-    """Everything `make check` shows. `curve` and `memory` are None where the config leaves it to Ludwig ("auto").
+    """Everything `make check` shows. `curve` and `memory` are None where the config leaves it to Ludwig ("auto"),
+    `memory` for a model that cannot be counted as well.
 
     `sample` is the first training row as pieces of text, each with whether it is trained on.
     """
@@ -79,12 +82,20 @@ class Preview:
 def preview(plan: "Plan", allow_truncation: bool | None = None) -> Preview:
     """Looks ahead without loading a weight. Raises AffinageError where nothing or too little would be trained."""
     resolved, tokenizer = plan.resolved, tokenizer_of(plan.resolved)
-    splits = {name: tokenize(resolved, rows, tokenizer) for name, rows in plan.splits.items()}
+    known = dataset_ids(resolved, plan.splits, tokenizer)
+    splits = {name: tokenize(resolved, rows, tokenizer, known) for name, rows in plan.splits.items()}
     train = splits["train"]
     check_cuts(resolved, train, allow_truncation)
     parameters = count_parameters(resolved)
     refuse_nothing_trainable(parameters)
     steps = plan_steps(resolved.trainer, train.rows)
+    warnings = list(_warnings(resolved, splits))
+    memory = None
+    try:
+        optimizers.refuse(resolved.trainer.optimizer, resolved.adapter is not None)
+        memory = _memory(resolved, steps, train.rows)
+    except AffinageError as error:
+        warnings += map(str, error.problems)
     return Preview(
         settings(resolved, parameters, steps),
         splits,
@@ -92,8 +103,8 @@ def preview(plan: "Plan", allow_truncation: bool | None = None) -> Preview:
         steps,
         pieces(train.rows.rows[0], tokenizer),
         learning_rate_curve(resolved.trainer, steps),
-        _memory(resolved, parameters, steps, train.rows),
-        list(_warnings(resolved, splits)),
+        memory,
+        warnings,
     )
 
 
@@ -101,6 +112,7 @@ def refuse(plan: "Plan", allow_truncation: bool | None = None) -> None:
     """Raises the AffinageError that `preview` would raise, without the rest of it: for the start of a run."""
     refuse_truncation(plan, allow_truncation)
     refuse_nothing_trainable(count_parameters(plan.resolved))
+    optimizers.refuse(plan.resolved.trainer.optimizer, plan.resolved.adapter is not None)
 
 
 def refuse_nothing_trainable(parameters: Parameters) -> None:
@@ -179,11 +191,11 @@ def pieces(row: Row, tokenizer: Any) -> list[tuple[str, bool]]:
     return [(prompt, False), (answer, True)]
 
 
-def _memory(resolved: Any, parameters: Parameters, steps: Steps | None, rows: Rows) -> MemoryEstimate | None:
+def _memory(resolved: Any, steps: Steps | None, rows: Rows) -> MemoryEstimate | None:
     if steps is None:
         return None
     longest, answer = max(len(row.ids) for row in rows.rows), max(row.answer_tokens for row in rows.rows)
-    return estimate_memory(resolved, parameters, min(steps.batch, len(rows)), longest, answer)
+    return estimate_memory(resolved, min(steps.batch, len(rows)), longest, answer)
 
 
 def settings(resolved: Any, parameters: Parameters, steps: Steps | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from transformers import AutoConfig
 from affinage import prompts
 from affinage.errors import AffinageError, Problem
 from affinage.ludwig_ext.batches import Rows, SpecialTokens, build_rows
+from affinage.token_cache import TokenIds, token_ids
 
 if TYPE_CHECKING:
     from affinage.training import Plan
@@ -62,12 +63,28 @@ def length_limit(resolved: Any) -> int:
     return min(resolved.preprocessing.global_max_sequence_length or context, context)
 
 
-def tokenize(resolved: Any, rows: pd.DataFrame, tokenizer: Any) -> SplitTokens:
-    """Encodes one split as Ludwig's preprocessing and the trainer do; `resolved` is the resolved Ludwig config."""
+def dataset_ids(resolved: Any, splits: dict[str, pd.DataFrame], tokenizer: Any = None) -> TokenIds | None:
+    """The ids of all prompts and answers, from the cache when this data was encoded before; order does not matter.
+
+    None where they cannot be known beforehand: Ludwig may read such a tokenizer without the code it comes with.
+    """
+    if resolved.trust_remote_code:
+        return None
+    answer = resolved.output_features[0].column
+    texts = [text for rows in splits.values() for text in (*prompts.render(resolved, rows), *rows[answer].astype(str))]
+    return token_ids(texts, tokenizer or tokenizer_of(resolved))
+
+
+def tokenize(resolved: Any, rows: pd.DataFrame, tokenizer: Any, known: TokenIds | None = None) -> SplitTokens:
+    """Encodes one split as Ludwig's preprocessing and the trainer do; `resolved` is the resolved Ludwig config.
+
+    `known` holds the ids of all its texts, from `dataset_ids`.
+    """
     special = SpecialTokens.of(tokenizer)
     source, target = resolved.input_features[0], resolved.output_features[0]
-    prompt_ids, prompts_kept = _encode(prompts.render(resolved, rows), tokenizer, source.preprocessing)
-    answer_ids, answers_kept = _encode(rows[target.column].astype(str).tolist(), tokenizer, target.preprocessing)
+    answers = rows[target.column].astype(str).tolist()
+    prompt_ids, prompts_kept = _encode(prompts.render(resolved, rows), tokenizer, source.preprocessing, known)
+    answer_ids, answers_kept = _encode(answers, tokenizer, target.preprocessing, known)
     built = build_rows(prompts_kept, answers_kept, special, length_limit(resolved))
     prompt = np.array([len(special.prompt(ids)) for ids in prompt_ids])
     answer = np.array([len(special.answer(ids)) for ids in answer_ids])
@@ -82,9 +99,14 @@ def tokenize(resolved: Any, rows: pd.DataFrame, tokenizer: Any) -> SplitTokens:
     return SplitTokens(prompt, answer, built, prompts_cut, answers_cut, int((shortened < prompt + answer).sum()))
 
 
-def _encode(texts: list[str], tokenizer: Any, preprocessing: Any) -> tuple[list[list[int]], list[list[int]]]:
+def _encode(
+    texts: list[str], tokenizer: Any, preprocessing: Any, known: TokenIds | None
+) -> tuple[list[list[int]], list[list[int]]]:
     """The ids of each text, and what the tokenizer's and the feature's limits leave of them."""
-    full = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    if known is not None:
+        full = [known[text].tolist() for text in texts]
+    else:
+        full = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
     limit = preprocessing.sequence_length or preprocessing.max_sequence_length
     longest = tokenizer.model_max_length
     kept = [
@@ -96,7 +118,9 @@ def _encode(texts: list[str], tokenizer: Any, preprocessing: Any) -> tuple[list[
 
 def refuse_truncation(plan: "Plan", allow_truncation: bool | None = None) -> None:
     """Raises AffinageError when a run of this plan would train on nothing or cut too many rows; see `check_cuts`."""
-    train = tokenize(plan.resolved, plan.splits["train"], tokenizer_of(plan.resolved))
+    tokenizer = tokenizer_of(plan.resolved)
+    known = dataset_ids(plan.resolved, plan.splits, tokenizer)
+    train = tokenize(plan.resolved, plan.splits["train"], tokenizer, known)
     check_cuts(plan.resolved, train, allow_truncation)
 
 

@@ -24,8 +24,10 @@ from affinage.configs import apply_overrides, read_config, task_and_name
 from affinage.console import progress_bar_options
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.ludwig_ext import register
+from affinage.ludwig_ext.tokenizer import EncodedBeforehand
 from affinage.prompts import prompt_columns
 from affinage.runs import Run, create_run, write_json, write_jsonl
+from affinage.token_lengths import dataset_ids
 
 USER_CONFIG = "user_config.yaml"
 SEED = 42  # Ludwig's own default; a run is repeated with the same one
@@ -84,7 +86,7 @@ def resolve(config: dict[str, Any], where: str) -> Any:
     except OSError as error:  # Ludwig looks at the base model for the length of its context
         check_base_model(str(config.get("base_model")))
         raise AffinageError(Problem(where, str(error).strip().splitlines()[0])) from error
-    except (LudwigError, KeyError) as error:
+    except (LudwigError, KeyError, ImportError) as error:  # ImportError: an optimizer of a package that is not there
         reason = str(error).strip().splitlines()[0]
         raise AffinageError(Problem(where, f"Ludwig refuses this config: {reason}")) from error
 
@@ -229,11 +231,12 @@ class _TrainerSeen(Callback):
 def _fit(run: Run, ready: Plan, callbacks: Sequence[Callback]) -> Any:
     """Trains through LudwigModel, and records steps, losses, tokens, seconds and peak memory."""
     started, seen = time.monotonic(), _TrainerSeen()
+    encoded = EncodedBeforehand(ready.resolved.base_model, dataset_ids(ready.resolved, ready.splits))
     ludwig = LudwigModel(
         ready.config,
         logging_level=logging.INFO,
         backend=ready.config.get("backend", "local"),
-        callbacks=[seen, *callbacks],
+        callbacks=[seen, encoded, *callbacks],
     )
     try:
         ludwig.train(

@@ -16,6 +16,7 @@ def register() -> None:
 
     from affinage.ludwig_ext.config import AffinageLLMConfig
     from affinage.ludwig_ext.model import AnswerLLM
+    from affinage.ludwig_ext.optimizers import leave_out_removed_settings
     from affinage.ludwig_ext.tokenizer import PromptTokenizer
     from affinage.ludwig_ext.trainer import AnswerTrainer
     from affinage.ludwig_ext.trainer_config import PackingTrainerConfig
@@ -25,4 +26,5 @@ def register() -> None:
     model_type_registry["llm"] = AnswerLLM
     get_llm_trainers_registry()["finetune"] = AnswerTrainer
     tokenizer_registry["hf_tokenizer"] = PromptTokenizer
+    leave_out_removed_settings()
     get_schema.cache_clear()  # a schema built before this call would be the stock one

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from affinage.errors import AffinageError, Problem
 from affinage.health import CAUSES
 from affinage.interrupts import stop_requests
-from affinage.ludwig_ext import checkpoints, layout
+from affinage.ludwig_ext import checkpoints, kernels, layout, optimizers
 from affinage.ludwig_ext.batches import Batch, Row, Rows, build_rows, epoch_batches
 from affinage.ludwig_ext.evaluation import Evaluations
 from affinage.ludwig_ext.loss import answer_nll
@@ -41,6 +41,7 @@ class AnswerTrainer(FineTuneTrainer):
     scheduler: Any
 
     def prepare(self) -> None:
+        optimizers.refuse(self.config.optimizer, self.model.config_obj.adapter is not None)
         super().prepare()
         # fault: the provisional schedule of the stock class leaves its own rates in the optimizer (one_cycle: about 0)
         self.dist_model, self.optimizer = self.distributed.prepare(
@@ -68,8 +69,10 @@ class AnswerTrainer(FineTuneTrainer):
         self.checkpoints = checkpoints.Checkpoints(self.save_path / "training_checkpoints")
         self.notes: list[str] = []
         _, self.parameters = parameter_counts(self.model.model)
+        checked = (self.model.model, self.rows.rows[: layout.CHECKED_ROWS], self.model.special.pad)
+        self.note(kernels.use_quick_kernels(*checked))
         if self.config.packing:
-            layout.check_packing(self.model.model, self.rows.rows[: layout.CHECKED_ROWS], self.model.special.pad)
+            layout.check_packing(*checked)
         self._seconds, self._started = 0.0, time.monotonic()
         self._saved = self._started
         start = self._resume() if self.resume else 0
@@ -270,7 +273,7 @@ class AnswerTrainer(FineTuneTrainer):
         """Says and keeps what a person should know about this run; nothing for an empty text."""
         if text:
             self.notes.append(text)
-            tqdm.write(f"warning: {text}", file=sys.stderr)
+            tqdm.write(f"note: {text}", file=sys.stderr)
 
     def summary(self) -> dict[str, Any]:
         """What the run did, for its manifest; `seconds` covers steps and evaluations, memory is in bytes."""

@@ -1,0 +1,208 @@
+"""Measures a whole training with its evaluations, of Affinage against stock Ludwig, as ratios of wall time.
+
+.venv/bin/python benchmarks/whole_training.py [--quick] [--output FILE]
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.table import Table
+
+from affinage import benchmark_step, environment
+from affinage.benchmark_step import make_model, make_rows, prepare_process
+from affinage.console import run_script, stderr, stdout
+from affinage.paths import ROOT, display
+
+OUTPUT = ROOT / "benchmarks" / "whole_training.json"
+CONTESTANTS = ("stock", "affinage")
+FASTER_AT_LEAST = 2.0
+LOSS_TOLERANCE = 1e-5  # relative, of the loss Affinage reports
+LEARNT_AT_LEAST = 0.8  # of what the stock trainer took off the same loss
+ANSWER_WORDS = 50
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long to train and how often to evaluate, in batches of the model's settings, and how often to measure."""
+
+    model: benchmark_step.Settings = field(default_factory=benchmark_step.Settings)
+    train_batches: int = 6
+    validation_batches: int = 3
+    epochs: int = 2
+    evaluations_per_epoch: int = 2
+    pairs: int = 3
+
+
+TINY = Training(benchmark_step.TINY, validation_batches=1, pairs=1)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measures, writes the JSON and prints the verdict; 1 when a loss is not what it should be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, help=f"JSON file (default: {display(OUTPUT)}; none with --quick)")
+    parser.add_argument("--quick", action="store_true", help="a tiny model, once: shows that the script runs")
+    arguments = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as work, contextlib.redirect_stdout(sys.stderr):
+        result = {"quick": arguments.quick, **measure(TINY if arguments.quick else Training(), Path(work))}
+    show(result)
+    output = arguments.output or (None if arguments.quick else OUTPUT)
+    if output:
+        output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        stdout.print(display(output))
+    return 0 if result["losses"]["as_expected"] else 1
+
+
+def measure(training: Training, work: Path) -> dict[str, Any]:
+    """The whole comparison as JSON-able values; every training has a process of its own, in turn."""
+    prepare_process()
+    import torch
+
+    busy = psutil.cpu_percent(interval=1.0)
+    make_model(training.model, work)
+    pairs = []
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        for n in range(training.pairs):
+            run = partial(train_whole, training, work)
+            pairs.append({name: pool.submit(run, name, work / f"{name}-{n}").result() for name in CONTESTANTS})
+            stderr.print(", ".join(f"{name} {found['seconds']:.1f} s" for name, found in pairs[-1].items()))
+    seconds = [{name: found["seconds"] for name, found in pair.items()} for pair in pairs]
+    ratio = spread([pair["stock"] / pair["affinage"] for pair in seconds])
+    return {
+        "settings": asdict(training),
+        "time": {"n": len(pairs), "ratio_of": "stock / affinage", "ratio": ratio, "pairs": seconds}
+        | {name: spread([pair[name] for pair in seconds]) for name in CONTESTANTS}
+        | {"bar": FASTER_AT_LEAST, "met": ratio["median"] >= FASTER_AT_LEAST},
+        "losses": compare_losses(training, work, pairs[0]),
+        "threads": torch.get_num_threads(),
+        "processor_use_before_percent": busy,
+        "environment": {"git": environment.git_state(), "packages": environment.versions(), **environment.hardware()},
+    }
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def splits(training: Training) -> tuple[Any, Any]:
+    """Training and validation rows. Answers use few of the words, so that there is something to learn."""
+    data = make_rows(training.model, training.train_batches + training.validation_batches)
+    data["output"] = [
+        " ".join(f"w{4 + int(word[1:]) % ANSWER_WORDS}" for word in text.split()) for text in data["output"]
+    ]
+    n = training.train_batches * training.model.batch_size
+    return data[:n], data[n:].reset_index(drop=True)
+
+
+def train_whole(training: Training, work: Path, contestant: str, folder: Path) -> dict[str, Any]:
+    """Seconds from the config to the end of `LudwigModel.train`, its validation losses and where its adapter is.
+
+    A tiny model is trained before, untimed, because some libraries are loaded only when training needs them.
+    """
+    prepare_process()
+    if contestant == "affinage":
+        from affinage.ludwig_ext import register
+
+        register()
+    with contextlib.redirect_stdout(sys.stderr):
+        make_model(TINY.model, folder / "warmup")
+        timed(TINY, folder / "warmup", folder / "warmup")
+        return timed(training, work, folder)
+
+
+def timed(training: Training, work: Path, folder: Path) -> dict[str, Any]:
+    """One training as the registered classes do it."""
+    from ludwig.api import LudwigModel
+
+    train, validation = splits(training)
+    started = time.perf_counter()
+    ludwig = LudwigModel(config(training, work), backend="local")
+    results = ludwig.train(
+        training_set=train,
+        validation_set=validation,
+        output_directory=str(folder),
+        skip_save_processed_input=True,
+    )
+    seconds = time.perf_counter() - started
+    losses = results.train_stats.validation["output"]["loss"]
+    weights = Path(results.output_directory) / "model" / "model_weights"
+    return {"seconds": seconds, "validation_losses": [float(loss) for loss in losses], "weights": str(weights)}
+
+
+def config(training: Training, work: Path) -> dict[str, Any]:
+    """The same for both. Without dropout and shuffling both take the same steps on the same rows."""
+    return {
+        "model_type": "llm",
+        "base_model": str(work / "model"),
+        "input_features": [{"name": "prompt", "type": "text"}],
+        "output_features": [{"name": "output", "type": "text"}],
+        "prompt": {"template": "{prompt}"},
+        "adapter": {"type": "lora", "dropout": 0.0},
+        "trainer": {
+            "type": "finetune",
+            "epochs": training.epochs,
+            "batch_size": training.model.batch_size,
+            "checkpoints_per_epoch": training.evaluations_per_epoch,
+            "learning_rate": 0.01,
+            "should_shuffle": False,
+        },
+    }
+
+
+def compare_losses(training: Training, work: Path, pair: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Mean loss (nats) per answer token of the validation rows: as reported, and by plain transformers and PEFT.
+
+    Affinage must report the loss that its weights have; it keeps those of its best evaluation. Stock Ludwig attends to
+    padding, so what it reports is not that loss, and its steps differ; therefore its trained adapter is compared.
+    """
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, (_, rows) = AutoTokenizer.from_pretrained(work / "model"), splits(training)
+
+    def plain(weights: str = "") -> float:
+        model: Any = AutoModelForCausalLM.from_pretrained(work / "model")
+        model = PeftModel.from_pretrained(model, weights) if weights else model
+        return benchmark_step.plain_loss(model.eval(), tokenizer, rows)
+
+    reported = {name: found["validation_losses"] for name, found in pair.items()}
+    untrained, by_plain = plain(), {name: plain(found["weights"]) for name, found in pair.items()}
+    expected = [
+        len(reported["stock"]) == len(reported["affinage"]) == training.epochs * training.evaluations_per_epoch,
+        abs(min(reported["affinage"]) / by_plain["affinage"] - 1) < LOSS_TOLERANCE,
+        untrained - by_plain["affinage"] > LEARNT_AT_LEAST * (untrained - by_plain["stock"]) > 0,
+    ]
+    return {"reported": reported, "untrained": untrained, "plain": by_plain, "as_expected": all(expected)}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints the measurements, the losses and, unless quick, the verdict."""
+    found = result["time"]
+    table = Table("", "n", *CONTESTANTS, "ratio", "from", "to", "bar", "met", title="Medians; ratios are within pairs")
+    cells = [f"{found[name]['median']:.1f}" for name in CONTESTANTS]
+    cells += [f"{found['ratio'][edge]:.2f}" for edge in ("median", "min", "max")]
+    met = "not judged" if result["quick"] else "yes" if found["met"] else "[red]no[/]"
+    table.add_row(f"seconds, {found['ratio_of']}", str(found["n"]), *cells, str(found["bar"]), met)
+    stdout.print(table)
+    losses = result["losses"]
+    stdout.print(f"Validation loss before training: {losses['untrained']:.6f}")
+    for name in CONTESTANTS:
+        last = losses["reported"][name][-1]
+        stdout.print(f"{name}: {last:.6f} reported last, {losses['plain'][name]:.6f} by plain transformers and PEFT")
+    stdout.print(f"The losses are {'' if losses['as_expected'] else '[red]NOT[/] '}what they should be.")
+    stdout.print(f"Other programs used {result['processor_use_before_percent']:.0f} % of the processor at the start.")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
