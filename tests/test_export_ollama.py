@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import runpy
 from pathlib import Path
 
@@ -205,3 +206,21 @@ def test_a_run_without_answers_is_created_and_nothing_is_compared(run, server, c
     finally:
         kept.rename(path)
     assert "Nothing was compared" in capsys.readouterr().out
+
+
+def test_a_gguf_file_from_before_the_run_went_on_is_made_again(run, monkeypatch):
+    from affinage.export import gguf_model, ollama_model
+
+    class MadeAgain(Exception):
+        pass
+
+    def export_gguf(*arguments, **options):
+        raise MadeAgain
+
+    monkeypatch.setattr(gguf_model, "export_gguf", export_gguf)
+    path = run.folder / "export" / "copie-tiny-q8_0.gguf"
+    assert ollama_model._gguf(run, "q8_0", "", "")[0] == path
+    os.utime(path, (0, 0))
+    with pytest.raises(MadeAgain):
+        ollama_model._gguf(run, "q8_0", "", "")
+    os.utime(path)

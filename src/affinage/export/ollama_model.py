@@ -96,7 +96,8 @@ def prepare(
 
 def _gguf(run: Run, quantization: str, licence: str, pre_tokenizer: str) -> tuple[Path, str]:
     path = run.folder / "export" / f"{run.manifest['task']}-{run.manifest['config']}-{quantization}.gguf"
-    if path.is_file():
+    trained = max(weights.stat().st_mtime for weights in run.weights_folder.glob("*.safetensors"))
+    if path.is_file() and path.stat().st_mtime >= trained:  # a run that was gone on with needs a new file
         return path, sha256(path)
     from affinage.export.gguf_model import export_gguf
 
