@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
-from affinage.errors import AffinageError, Problem
 from affinage.paths import RESULTS, display
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from affinage.ollama_chat import Chat
     from affinage.runs import Run
 
-PREDICTIONS = "predictions.jsonl"
 HINTS = {
     "overflow": "raise judge.options.num_ctx in the suite",
     "length": "raise judge.options.num_predict in the suite",
@@ -97,7 +95,7 @@ def prepare(arguments: argparse.Namespace, run: "Run") -> "Judging":
     from affinage.judging.forms import form_of
     from affinage.judging.run import Judging
     from affinage.judging.settings import settings_of
-    from affinage.scoring import load_suite, read_predictions
+    from affinage.scoring import load_suite, predictions_of, read_predictions
 
     suite = load_suite(run.manifest["task"], arguments.suite)
     given = {
@@ -106,12 +104,7 @@ def prepare(arguments: argparse.Namespace, run: "Run") -> "Judging":
         "concurrency": arguments.concurrency,
     }
     settings = settings_of(suite).model_copy(update={name: value for name, value in given.items() if value})
-    path = run.folder / "evaluation" / suite.name / PREDICTIONS
-    if not path.is_file():
-        found = sorted(file.parent.name for file in run.folder.glob(f"evaluation/*/{PREDICTIONS}"))
-        others = f", or choose another suite: {', '.join(found)}." if found else "."
-        remedy = f"Make them with make evaluate RUN={run.folder.name}{others}"
-        raise AffinageError(Problem(display(path), "no predictions there yet.", remedy=remedy))
+    path = predictions_of(run, suite.name)
     base_model = str(run.manifest.get("base_model", {}).get("id", ""))
     form = form_of(settings, settings.mode)
     return Judging(read_predictions(path), suite, settings, form, arguments.limit, base_model)

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affinage.console import next_command, progress_bar_options, quiet_libraries, run_script, stderr, stdout
-from affinage.errors import AffinageError, Problem
 from affinage.paths import RESULTS, display
 
 if TYPE_CHECKING:
     from affinage.runs import Run
     from affinage.scoring import Suite
-
-PREDICTIONS = "predictions.jsonl"
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -59,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 def find(arguments: argparse.Namespace) -> "tuple[Path, Suite, Run | None]":
     """The predictions, the suite to score them with, and the run that they belong to."""
     from affinage.runs import newest_or_named
-    from affinage.scoring import enclosing_run, load_suite
+    from affinage.scoring import enclosing_run, load_suite, predictions_of
 
     if arguments.run:
         run = newest_or_named(arguments.run, arguments.results)
@@ -72,19 +69,10 @@ def find(arguments: argparse.Namespace) -> "tuple[Path, Suite, Run | None]":
     return path, load_suite(task, arguments.suite or made_for), run_above
 
 
-def predictions_of(run: "Run", suite: str) -> Path:
-    """The predictions of a run for one suite. Raises AffinageError when there are none."""
-    path = run.folder / "evaluation" / suite / PREDICTIONS
-    if not path.is_file():
-        found = sorted(file.parent.name for file in run.folder.glob(f"evaluation/*/{PREDICTIONS}"))
-        remedy = f"Make them with make evaluate RUN={run.folder.name}"
-        others = f", or choose another suite: {', '.join(found)}." if found else "."
-        raise AffinageError(Problem(display(path), "no predictions there yet.", remedy=remedy + others))
-    return path
-
-
 def metrics_file(predictions: Path) -> Path:
     """metrics.json beside the predictions; another name where `make train` keeps a metrics.json of its own."""
+    from affinage.scoring import PREDICTIONS
+
     own = predictions.name == PREDICTIONS and not predictions.with_name("run.json").exists()
     return predictions.with_name("metrics.json" if own else f"{predictions.stem}.metrics.json")
 

@@ -1,5 +1,6 @@
 """Every command in the README is one that a test runs, and every path in it exists."""
 
+import csv
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from affinage.paths import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = set(re.findall(r"`(make[^`]*)`", README)) | set(re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL))
 
+CHAT = 'make chat RUN=last SYSTEM="Mets la phrase à la voix passive." ASK="Ma tante archive sa brochure."'
 RUN_HERE = {
     "make",
     "make check",
@@ -45,7 +47,7 @@ ELSEWHERE = {
     "make fit MEMORY=16GB": "test_fit.py, through tools/fit.py",
     "make bench BATCHES=1,4 BITS=4,32 LENGTH=64": "test_bench.py, through tools/bench.py",
     "make chat RUN=last": "test_chat.py, through a pipe",
-    'make chat RUN=last SYSTEM="Mets la phrase à la voix passive." ASK="Ma tante archive sa brochure."': "test_make_train_teaches_petit_llama below",
+    CHAT: "test_make_train_teaches_petit_llama below",
     "make serve RUN=last": "test_serving.py, with OpenAI's client",
     "make merge RUN=last": "test_make_train_teaches_petit_llama below",
     "make llama-cpp": "CI, before the tests",
@@ -66,7 +68,9 @@ ELSEWHERE = {
     },
 }
 
-WITH_RESULTS = ("make train", "make evaluate", "make compare", "make judge", "make check-data")
+WITH_RESULTS = tuple(
+    f"make {target}" for target in "train evaluate compare judge check-data annotate calibrate chat merge".split()
+)
 
 
 def make(command, results):
@@ -108,15 +112,36 @@ def test_make_train_teaches_petit_llama(tmp_path):
         "make evaluate RUN=last",
         "make judge-demo RUN=last LIMIT=40",
         "make compare RUNS=voix-passive",
+        "make annotate RUN=last N=40 PAGE=1",
+        "make merge RUN=last",
+        CHAT,
     ):
         done = make(command, tmp_path)
         assert done.returncode == 0, done.stderr[-3000:]
+    assert "Sa brochure est archivée par ma tante." in done.stdout
+    done = make(f"make calibrate RUN=last HUMAN={fill_sheet(folder)}", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "DEMO" in done.stdout
     metrics = json.loads((folder / "evaluation" / "voix-passive" / "metrics.json").read_text())
     assert metrics["n"] == 400
     assert metrics["systems"]["tuned"]["exact_match"]["value"] == scores["tuned"]["exact_match"]
     assert metrics["differences"]["tuned - base"]["exact_match"]["low"] > 0
     (page,) = (tmp_path / "comparisons").glob("*.html")
     assert folder.name in page.read_text(encoding="utf-8")
+
+
+def fill_sheet(folder):
+    """The sheet of `make annotate` with a score on every line: that of a person who likes some answers more."""
+    (sheet,) = folder.rglob("annotation/sheet.csv")
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        lines = list(csv.DictReader(file))
+    for i, line in enumerate(lines):
+        line["score"] = 10 * (i % 10)
+    with sheet.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    return sheet
 
 
 def test_every_path_in_the_readme_exists():

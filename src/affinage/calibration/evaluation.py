@@ -13,10 +13,9 @@ from affinage.errors import AffinageError, Problem
 from affinage.judging.items import case_of
 from affinage.paths import display
 from affinage.runs import Run, write_json
-from affinage.scoring import Predictions, Suite, load_suite, read_predictions
+from affinage.scoring import Predictions, Suite, load_suite, predictions_of, read_predictions
 
 VERSION = 1
-PREDICTIONS = "predictions.jsonl"
 # No vowel and no digit: no word, and nothing that a spreadsheet takes for a number, a date or TRUE.
 LETTERS, LENGTH = "bcdfghjklmnpqrstvwxz", 7
 SCORED = ("score", "rubric")  # the modes that give scores; pairwise gives none
@@ -78,12 +77,7 @@ class Judge:
 def open_evaluation(run: Run, suite_name: str = "") -> Evaluation:
     """The evaluation of a run for a suite, by default the task's. Raises AffinageError without predictions."""
     suite = load_suite(run.manifest["task"], suite_name)
-    path = run.folder / "evaluation" / suite.name / PREDICTIONS
-    if not path.is_file():
-        found = sorted(file.parent.name for file in run.folder.glob(f"evaluation/*/{PREDICTIONS}"))
-        others = f", or choose another suite: {', '.join(found)}." if found else "."
-        remedy = f"Make them with make evaluate RUN={run.folder.name}{others}"
-        raise AffinageError(Problem(display(path), "no predictions there yet.", remedy=remedy))
+    path = predictions_of(run, suite.name)
     return Evaluation(run, suite, read_predictions(path), data.sha256(path))
 
 

@@ -9,9 +9,10 @@ from affinage import data
 from affinage.curation.card import read_manifest
 from affinage.curation.checkup_texts import find_personal_data
 from affinage.curation.manifest import MASKED_BY
-from affinage.errors import AffinageError, Problem
-from affinage.paths import ROOT, display
+from affinage.errors import Problem
+from affinage.paths import display
 from affinage.publishing.card import placeholders
+from affinage.publishing.card_data import rows_of_run
 from affinage.publishing.card_results import read_json
 from affinage.publishing.publication import Publication
 from affinage.publishing.safety import leaks
@@ -125,17 +126,6 @@ def gguf_problems(run: Run) -> list[Problem]:
         for path in files
         if not (entry := known.get(path.name, {})).get("verified") or entry["sha256"] != data.sha256(path)
     ]
-
-
-def rows_of_run(run: Run) -> list[Path]:
-    """The files that the run was trained on; none when they are gone, changed or not on this machine."""
-    given = str(run.manifest["data"].get("dataset", ""))
-    try:
-        files = data.dataset_files(run.manifest["task"], str(ROOT / given) if given else "")
-    except AffinageError:
-        return []
-    known = {file["name"]: file["sha256"] for file in run.manifest["data"].get("files", [])}
-    return files if {path.name: data.sha256(path) for path in files} == known else []
 
 
 def personal_data_problems(files: list[Path]) -> list[Problem]:

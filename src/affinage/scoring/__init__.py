@@ -4,7 +4,7 @@ from affinage.scoring.catalogue import ALL_METRICS, HIGHER_IS_BETTER, IN_0_1
 from affinage.scoring.measures import Diversity, Measure
 from affinage.scoring.measuring import Measured, measure
 from affinage.scoring.origin import Origin, enclosing_run, origin_of
-from affinage.scoring.predictions_file import SYSTEMS, Predictions, read_predictions
+from affinage.scoring.predictions_file import PREDICTIONS, SYSTEMS, Predictions, predictions_of, read_predictions
 from affinage.scoring.score import score, write_metrics
 from affinage.scoring.statistics import is_significant, sign_test, summarise
 from affinage.scoring.suite import Suite
@@ -14,6 +14,7 @@ __all__ = [
     "ALL_METRICS",
     "HIGHER_IS_BETTER",
     "IN_0_1",
+    "PREDICTIONS",
     "SYSTEMS",
     "Diversity",
     "Measure",
@@ -26,6 +27,7 @@ __all__ = [
     "load_suite",
     "measure",
     "origin_of",
+    "predictions_of",
     "read_predictions",
     "read_suite",
     "score",

@@ -9,7 +9,9 @@ from typing import Any
 
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.paths import display
+from affinage.runs import Run
 
+PREDICTIONS = "predictions.jsonl"
 SYSTEMS = ("base", "fewshot", "tuned")
 STOPS = ("end", "length")
 REMEDY = "Make them again with make evaluate."
@@ -115,6 +117,17 @@ class _Faults:
                 more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
                 others = f" The same on line{'s' if len(lines) > 2 else ''} {shown}{more}."
             yield Problem(f"{display(self.path)}:{lines[0]}", f"{found}.{others}", remedy=REMEDY)
+
+
+def predictions_of(run: Run, suite: str) -> Path:
+    """The predictions of a run for one suite. Raises AffinageError when there are none."""
+    path = run.folder / "evaluation" / suite / PREDICTIONS
+    if not path.is_file():
+        found = sorted(file.parent.name for file in run.folder.glob(f"evaluation/*/{PREDICTIONS}"))
+        remedy = f"Make them with make evaluate RUN={run.folder.name}"
+        others = f", or choose another suite: {', '.join(found)}." if found else "."
+        raise AffinageError(Problem(display(path), "no predictions there yet.", remedy=remedy + others))
+    return path
 
 
 def read_predictions(path: Path) -> Predictions:

@@ -79,9 +79,7 @@ class Work:
         self.decisions.append(Decision(step.name, str(item["id"]), source, text, result, sha, digest))
 
 
-def messages(
-    step: ModelStep, values: Mapping[str, Any], schema: Schema, tokens: ControlTokens
-) -> list[dict[str, str]]:
+def messages(step: ModelStep, values: Mapping[str, Any], schema: Schema, tokens: ControlTokens) -> list[dict[str, str]]:
     """The step's prompt for one row; the schema stands at its end, because a model that sees it keeps to it better.
 
     Control tokens in the row are escaped: in a raw mail they would begin a turn of their own.
