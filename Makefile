@@ -188,6 +188,7 @@ benchmark: venv ## Measure training steps, answers, judging and data preparation
 	@$(PYTHON_VENV) benchmarks/lengths.py
 	@$(PYTHON_VENV) benchmarks/growth.py
 	@$(PYTHON_VENV) benchmarks/judging.py
+	@$(PYTHON_VENV) benchmarks/memory.py
 	@$(PYTHON_VENV) benchmarks/answers.py
 	@$(PYTHON_VENV) benchmarks/data.py
 	@$(PYTHON_VENV) tools/benchmark_table.py

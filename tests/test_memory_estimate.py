@@ -252,6 +252,14 @@ def test_the_recorded_cases_cover_what_the_estimate_claims():
     assert len({trainer.get("optimizer", {}).get("type") for trainer in trainers}) >= 5
 
 
+def test_what_is_counted_on_of_a_cpus_memory_is_what_recorded_processes_took():
+    from affinage.footprint.units import USABLE
+
+    large = [case for case in recorded().values() if case["peak"] > 2**26]
+    assert len(large) > 25
+    assert max(case["resident"] / case["peak"] for case in large) == pytest.approx(1 / USABLE["cpu"], rel=0.1)
+
+
 @pytest.mark.slow
 def test_the_estimate_is_within_15_percent_of_every_recorded_case(affinage, tmp_path):
     from affinage import training

@@ -99,6 +99,8 @@ def show_curve(curve) -> None:
 
 
 def show_memory(memory) -> None:
+    from affinage.footprint.units import USABLE
+
     if memory is None:
         return
     where = "of memory" if memory.device == "cpu" else f"on the {memory.device} device"
@@ -108,8 +110,10 @@ def show_memory(memory) -> None:
     )
     for name, value in memory.items.items():
         stdout.print(f"  {name:<24}{size(value):>10}")
-    if memory.total > memory.free:
-        stdout.print("[yellow]warning:[/] more than is free: lower trainer.batch_size or quantize the base model")
+    usable = USABLE.get(memory.device, USABLE["cuda"])
+    if memory.total > usable * memory.free:
+        advice = "lower trainer.batch_size or quantize the base model"
+        stdout.print(f"[yellow]warning:[/] more than {usable:.0%} of what is free: {advice}")
 
 
 def size(n: int) -> str:

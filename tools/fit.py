@@ -5,7 +5,6 @@ make fit CONFIG=ludwig_configs/alpaca/mistral-7b-qlora.yaml MEMORY=16GB
 """
 
 import argparse
-import logging
 import os
 import statistics
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.markup import escape
 from tqdm import tqdm
 
 from affinage.console import next_command, progress_bar_options, quiet_libraries, run_script, stderr, stdout
-from affinage.footprint.units import parse_memory, unit_for
+from affinage.footprint.units import USABLE, parse_memory, unit_for
 from affinage.paths import ROOT, display, full_dataset
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     config, dataset = arguments.config.resolve(), full_dataset(arguments.dataset)
     os.chdir(ROOT)  # shipped configs name models/petit-llama relative to the project
     quiet_libraries()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # without a network it tells of every try
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # without a network, huggingface_hub tells of every try
     stderr.print(f"[dim]{display(config)}: loading Ludwig (about 10 s)[/]")
     from ludwig.utils.torch_utils import get_torch_device
 
@@ -65,9 +64,10 @@ def main(argv: list[str] | None = None) -> None:
         footprint = Footprint(asked.resolved, device)
         total = len(rows) * len(fitting.BATCHES)
         found = list(tqdm(fitting.needs(footprint, rows), "counting", total, unit="batch", **progress_bar_options()))
-        show_needs(found, memory, fitting.USABLE)
-        place = f"a card of {arguments.memory}" if given else "the GPU" if device == "cuda" else "this machine's memory"
-        show_largest(fitting.largest(found, memory), place, memory, fitting.BATCHES[-1])
+        show_needs(found, memory * USABLE[device])
+        place = f"a card of {arguments.memory}" if given else "this GPU" if device == "cuda" else "this machine"
+        counted = f"{place}: {memory / GIB:.1f} GiB, of which {USABLE[device]:.0%} are counted on"
+        show_largest(fitting.largest(found, memory * USABLE[device]), counted, fitting.BATCHES[-1])
         loading = footprint.loading()
         if loading > GIB:
             stdout.print(f"[bold]Loading[/] the weights takes {loading / GIB:.1f} GiB of main memory, before training")
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
     next_command(f"make check CONFIG={display(config)}")
 
 
-def show_needs(found: list["Need"], memory: int, usable: float) -> None:
+def show_needs(found: list["Need"], usable: float) -> None:
     from rich import box
     from rich.table import Table
 
@@ -94,7 +94,7 @@ def show_needs(found: list["Need"], memory: int, usable: float) -> None:
             *((need.length, f"{need.batch.tokens:,}") if first else ("", "")),
             str(need.batch.rows),
             *(f"{size / unit:,.{digits}f}" for size in (*sizes, need.total - sum(sizes), need.total)),
-            "yes" if need.total <= usable * memory else "[red]no[/]",
+            "yes" if need.total <= usable else "[red]no[/]",
             end_section=i + 1 == len(found) or found[i + 1].length != need.length,
         )
     stdout.print(table)
@@ -102,12 +102,9 @@ def show_needs(found: list["Need"], memory: int, usable: float) -> None:
         stdout.print("Where there is an amount for the evaluation, that takes more than a training step does.")
 
 
-def show_largest(largest: dict[str, int], place: str, memory: int, most: int) -> None:
+def show_largest(largest: dict[str, int], counted: str, most: int) -> None:
     said = [f"{n if n < most else f'{n} or more' if n else 'none'} ({length})" for length, n in largest.items()]
-    stdout.print(
-        f"\n[bold]Largest batch[/] that fits {place} ({memory / GIB:.1f} GiB, of which a tenth is kept free): "
-        f"{', '.join(said)}"
-    )
+    stdout.print(f"\n[bold]Largest batch[/] that fits: {', '.join(said)}\n({counted})")
 
 
 def show_hours(asked: "Question", measured: bool) -> None:

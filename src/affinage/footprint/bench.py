@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from affinage.errors import AffinageError
-from affinage.footprint.units import unit_for
+from affinage.footprint.units import USABLE, unit_for
 
-USABLE = 0.9  # of the memory that is free on a CPU, where asking for too much ends other programs as well
 NO_ROOM = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -89,7 +88,7 @@ def _measure(config: dict[str, Any], cell: Cell, folder: str) -> Result:
     device = get_torch_device()
     batch = Batch(cell.batch, cell.tokens, cell.tokens // 2)
     estimate = sum(Footprint(resolved, device).items(batch).values())
-    if device == "cpu" and estimate > USABLE * free_memory(device):
+    if device == "cpu" and estimate > USABLE["cpu"] * free_memory("cpu"):  # asking for too much ends other programs
         return Result(cell.bits, cell.batch, [], None, None, estimate, "does not fit, says the estimate: not tried")
     found = measure(config, None, cell.steps, shape=batch)
     return Result(cell.bits, cell.batch, found.seconds, found.peak, found.reserved, estimate)

@@ -24,7 +24,6 @@ from affinage.preview import plan_steps
 from affinage.token_lengths import SplitTokens, length_limit, tokenize, tokenizer_of
 
 BATCHES = (1, 2, 4, 8, 16, 32)
-USABLE = 0.9  # of a memory; the rest is for the CUDA context, Python and gaps between blocks
 LEARNT = 0.5  # part of a row's tokens that are its answer, where no data says it
 MEASURED_STEPS = 20
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -140,11 +139,11 @@ def needs(footprint: Footprint, rows: dict[str, Batch], sizes: Sequence[int] = B
             yield Need(length, batch, footprint.items(batch))
 
 
-def largest(found: Sequence[Need], memory: int) -> dict[str, int]:
-    """The most rows that fit by length, among the sizes tried and within 90 % of `memory` bytes; 0 when none does."""
+def largest(found: Sequence[Need], usable: float) -> dict[str, int]:
+    """The most rows that fit into so many bytes, by length and among the sizes tried; 0 when none does."""
     fitting = {need.length: 0 for need in found}
     for need in found:
-        if need.total <= USABLE * memory:
+        if need.total <= usable:
             fitting[need.length] = max(fitting[need.length], need.batch.rows)
     return fitting
 

@@ -17,7 +17,7 @@ from transformers.quantizers.base import get_keys_to_not_convert
 
 from affinage.errors import AffinageError, Problem
 from affinage.ludwig_ext.model import (
-    AnswerLLM,
+    computes_in_bfloat16,
     keep_4bit_weights_as_they_are,
     keep_frozen_weights_small,
     linear_modules,
@@ -71,7 +71,7 @@ def build(resolved: Any, mode: FakeTensorMode) -> Any:
         model.is_loaded_in_8bit = resolved.quantization.bits == 8
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     model = with_adapter(model, resolved)
-    if AnswerLLM._computes_in_bfloat16(SimpleNamespace(config_obj=resolved)):  # type: ignore[arg-type]
+    if computes_in_bfloat16(resolved):
         keep_frozen_weights_small(model)
     freeze(model, resolved.trainer.layers_to_freeze_regex)
     with mode:

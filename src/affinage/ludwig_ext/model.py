@@ -56,6 +56,12 @@ def keep_frozen_weights_small(model: Any) -> None:
             parameter.data = parameter.data.to(torch.bfloat16)
 
 
+def computes_in_bfloat16(config: Any) -> bool:
+    """Whether a resolved config asks for it with LoRA, the adapter whose layers convert what they are given."""
+    quantized = getattr(config.quantization, "bnb_4bit_compute_dtype", None) == "bfloat16"
+    return getattr(config.adapter, "type", None) == "lora" and (quantized or config.trainer.use_mixed_precision)
+
+
 class AnswerLLM(LLM):
     """Answers the faults of the stock class in attention, targets, generation, evaluation and saving.
 
@@ -85,14 +91,8 @@ class AnswerLLM(LLM):
 
     def prepare_for_training(self) -> None:
         super().prepare_for_training()
-        if self._computes_in_bfloat16():
+        if computes_in_bfloat16(self.config_obj):
             keep_frozen_weights_small(self.model)
-
-    def _computes_in_bfloat16(self) -> bool:
-        """Whether the config asks for it with LoRA, the adapter whose layers convert what they are given."""
-        config = self.config_obj
-        quantized = getattr(config.quantization, "bnb_4bit_compute_dtype", None) == "bfloat16"
-        return getattr(config.adapter, "type", None) == "lora" and (quantized or config.trainer.use_mixed_precision)
 
     def _set_generation_config(self, new_generation_config_dict: dict[str, Any]) -> None:
         self.generation = generation.generation_config(new_generation_config_dict, self.tokenizer)
