@@ -20,6 +20,8 @@ import pytest
 CACHES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 os.environ.setdefault("HF_HOME", str(CACHES / "huggingface"))
 os.environ.setdefault("MPLCONFIGDIR", str(CACHES / "matplotlib"))
+os.environ.setdefault("UV_CACHE_DIR", str(CACHES / "uv"))
+os.environ.setdefault("PIP_CACHE_DIR", str(CACHES / "pip"))
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="affinage-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 Path(os.environ["XDG_CACHE_HOME"], "affinage").mkdir()
