@@ -176,3 +176,21 @@ def test_a_tracker_that_cannot_start_stops_the_run_before_it_trains(plan, monkey
     with pytest.raises(AffinageError, match=r"mlflow: cannot start.*unset it to train without"):
         training.train(plan, tmp_path / "results")
     assert find_run("last", tmp_path / "results").manifest["status"] == "failed"
+
+
+def test_both_parts_of_a_run_get_archives_of_their_own_and_training_draws_as_without_comet():
+    import random
+
+    from comet_ml.utils import random_ascii_string
+
+    from affinage import trackers
+
+    suffixes = set()
+    for _ in range(2):
+        random.seed(42)  # as Ludwig does at the start of both parts
+        with trackers._chance_of_its_own():
+            suffixes.add(random_ascii_string())
+        following = random.random()
+    random.seed(42)
+    assert len(suffixes) == 2
+    assert following == random.random()

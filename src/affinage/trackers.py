@@ -4,6 +4,7 @@ Each is Ludwig's own callback with its faults mended; TensorBoard needs none of 
 """
 
 import os
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -72,6 +73,20 @@ def _cannot_start(name: str, error: Exception) -> AffinageError:
     )
 
 
+@contextmanager
+def _chance_of_its_own() -> Iterator[None]:
+    """Inside, `random` starts anew: Ludwig seeds it, so that Comet would name the archives of all parts of a run alike.
+
+    Afterwards it goes on where it was, as if nothing had been drawn.
+    """
+    state = random.getstate()
+    random.seed()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
 class Comet(CometCallback):
     """fault: the stock callback is online only, starts a second experiment on resume, uploads the whole run folder."""
 
@@ -84,21 +99,22 @@ class Comet(CometCallback):
 
         offline = os.environ.get("COMET_OFFLINE_DIRECTORY")
         try:
-            self.cometml_experiment = comet_ml.start(
-                project_name=os.environ.get("COMET_PROJECT_NAME") or experiment_name,
-                experiment_key=self.run.manifest["trackers"]["comet"],
-                mode="get_or_create",
-                online=bool(os.environ.get("COMET_API_KEY")) and not offline,
-                experiment_config=comet_ml.ExperimentConfig(
-                    name=model_name,
-                    offline_directory=offline,
-                    log_code=False,
-                    log_git_patch=False,
-                    log_env_host=False,
-                    parse_args=False,
-                    display_summary_level=0,
-                ),
-            )
+            with _chance_of_its_own():
+                self.cometml_experiment = comet_ml.start(
+                    project_name=os.environ.get("COMET_PROJECT_NAME") or experiment_name,
+                    experiment_key=self.run.manifest["trackers"]["comet"],
+                    mode="get_or_create",
+                    online=bool(os.environ.get("COMET_API_KEY")) and not offline,
+                    experiment_config=comet_ml.ExperimentConfig(
+                        name=model_name,
+                        offline_directory=offline,
+                        log_code=False,
+                        log_git_patch=False,
+                        log_env_host=False,
+                        parse_args=False,
+                        display_summary_level=0,
+                    ),
+                )
         except Exception as error:  # whatever the client or the network raised
             raise _cannot_start("comet", error) from error
 
