@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 from rich.table import Table
 
+from affinage.benchmarking import spread, surroundings
 from affinage.console import quiet_libraries, run_script, stdout
 from affinage.paths import CONFIGS, ROOT, display
 
@@ -50,7 +51,7 @@ def measure(work: Path, train_steps: int, rows: int, pairs: int) -> dict[str, An
     """Trains a little, then answers the same rows in turn; rows per second of each, and their ratios."""
     import torch
 
-    from affinage import environment, training
+    from affinage import training
 
     busy = psutil.cpu_percent(interval=1.0)
     plan = training.plan(CONFIG, overrides=f"trainer.train_steps={train_steps}")
@@ -83,12 +84,8 @@ def measure(work: Path, train_steps: int, rows: int, pairs: int) -> dict[str, An
         "different_answers": sum(a != b for a, b in zip(answers["ludwig"], answers["affinage"], strict=True)),
         "threads": torch.get_num_threads(),
         "processor_use_before_percent": busy,
-        "environment": {"git": environment.git_state(), "packages": environment.versions(), **environment.hardware()},
+        "environment": surroundings(),
     }
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
 def ludwig_predict(folder: Path, rows: Any) -> Callable[[], list[str]]:

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 from rich.table import Table
 
-from affinage import environment
+from affinage.benchmarking import surroundings
 from affinage.console import run_script, stdout
 from affinage.paths import ROOT, display
 
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         "builds": builds,
         "near_duplicates": near,
         "processor_use_before_percent": busy,
-        "environment": {"git": environment.git_state(), "packages": environment.versions(), **environment.hardware()},
+        "environment": surroundings(),
     }
     output = arguments.output or (None if arguments.quick else OUTPUT)
     if output:

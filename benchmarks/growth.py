@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 from rich.table import Table
 
-from affinage import environment
-from affinage.benchmark_step import TINY, make_model, prepare_process
+from affinage.benchmark_step import TINY, ludwig_config, make_model, prepare_process
+from affinage.benchmarking import surroundings
 from affinage.console import run_script, stdout
 from affinage.paths import ROOT, display
 
@@ -66,7 +66,7 @@ def measure(sizes: tuple[int, ...], rounds: int, work: Path) -> dict[str, Any]:
         "bar": WITHIN,
         "met": all(parts["all"] / smallest - 1 <= WITHIN for parts in medians.values()),
         "processor_use_before_percent": busy,
-        "environment": {"git": environment.git_state(), "packages": environment.versions(), **environment.hardware()},
+        "environment": surroundings(),
     }
 
 
@@ -79,17 +79,8 @@ def per_row(n: int, work: Path) -> dict[str, float]:
 
     register()
     data = make_texts(n)
-    config = {
-        "model_type": "llm",
-        "base_model": str(work / "model"),
-        "input_features": [{"name": "prompt", "type": "text"}],
-        "output_features": [{"name": "output", "type": "text"}],
-        "prompt": {"template": "{prompt}"},
-        "adapter": {"type": "lora"},
-        "trainer": {"type": "finetune", "epochs": 1, "batch_size": 8},
-    }
     marks = [time.perf_counter()]
-    ludwig = LudwigModel(config, backend="local")
+    ludwig = LudwigModel(ludwig_config(work, batch_size=8), backend="local")
     splits = ludwig.preprocess(training_set=data, skip_save_processed_input=True)
     marks.append(time.perf_counter())
     special = SpecialTokens(prefix=(), suffix=(), pad=2, eos=1)

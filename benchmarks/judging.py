@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from rich.table import Table
 
-from affinage import environment
+from affinage.benchmarking import spread, surroundings
 from affinage.console import run_script, stdout
 from affinage.paths import ROOT, display
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         "quick": arguments.quick,
         **measure(items, times),
         "processor_use_before_percent": busy,
-        "environment": {"git": environment.git_state(), "packages": environment.versions(), **environment.hardware()},
+        "environment": surroundings(),
     }
     output = arguments.output or (None if arguments.quick else OUTPUT)
     show(result)
@@ -114,10 +114,6 @@ def rows(items: int) -> Iterator[dict[str, str]]:
         reference = f"{' '.join(WORDS[i % 7 :])} {i}."
         asked = {"id": str(i), "instruction": "Recopie la phrase.", "input": reference, "reference": reference}
         yield asked | {"base": reference.upper(), "tuned": reference}
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
 def show(result: dict[str, Any]) -> None:

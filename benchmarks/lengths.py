@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from rich.table import Table
 
-from affinage import environment
+from affinage.benchmarking import spread, surroundings
 from affinage.console import quiet_libraries, run_script, stdout
 from affinage.paths import ROOT, display
 
@@ -71,7 +71,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
     model = make_model(settings)
     trainable, parameters = parameter_counts(model)
-    cost = layout.call_cost(model, parameters)
+    cost = layout.call_cost(model)
     size = settings.batch_size
     layouts: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
         "fixed order": lambda rows: [collate(rows, 0)],
@@ -91,13 +91,13 @@ def measure(settings: Settings) -> dict[str, Any]:
         "settings": asdict(settings) | {"parameters": parameters, "trainable_parameters": trainable},
         "n": settings.rounds,
         "rounds": rounds[1:],
-        "ratios": {name: {"min": min(r), "median": statistics.median(r), "max": max(r)} for name, r in ratios.items()},
+        "ratios": {name: spread(r) for name, r in ratios.items()},
         "bar": FASTER_AT_LEAST,
         "met": median >= FASTER_AT_LEAST,
         "same_loss": all(abs(loss / row[0] - 1) < LOSS_TOLERANCE for row in losses for loss in row),
         "threads": torch.get_num_threads(),
         "processor_use_before_percent": busy,
-        "environment": {"git": environment.git_state(), "packages": environment.versions(), **environment.hardware()},
+        "environment": surroundings(),
     }
 
 

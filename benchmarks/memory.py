@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.table import Table
 
-from affinage import environment
+from affinage.benchmarking import surroundings
 from affinage.console import quiet_libraries, run_script, stderr, stdout
 from affinage.paths import ROOT, display
 from affinage.runs import write_json
@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def describe() -> dict[str, Any]:
-    return {"git": environment.git_state(), "packages": environment.versions(), **environment.hardware()}
+    return surroundings()
 
 
 def measure_case(one: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@
 import argparse
 import contextlib
 import json
-import statistics
 import sys
 import tempfile
 import threading
@@ -22,8 +21,9 @@ from typing import Any
 import psutil
 from rich.table import Table
 
-from affinage import benchmark_step, environment
+from affinage import benchmark_step
 from affinage.benchmark_step import TINY, Settings, around_steps, make_model, make_rows, make_trainer, prepare_process
+from affinage.benchmarking import spread, surroundings
 from affinage.console import run_script, stdout
 from affinage.paths import ROOT, display
 
@@ -73,12 +73,8 @@ def measure(settings: Settings, work: Path) -> dict[str, Any]:
         "losses": losses,
         "same_loss": all(abs(loss / losses["affinage"] - 1) < LOSS_TOLERANCE for loss in losses.values()),
         "processor_use_before_percent": busy,
-        "environment": {"git": environment.git_state(), "packages": environment.versions(), **environment.hardware()},
+        "environment": surroundings(),
     }
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
 def token_rows(settings: Settings, work: Path, batches: int) -> list[tuple[list[int], int]]:
@@ -142,25 +138,8 @@ def trl_trainer(settings: Settings, work: Path, rows: list[tuple[list[int], int]
         "input_ids": [ids for ids, _ in rows],
         "completion_mask": [[0] * at + [1] * (len(ids) - at) for ids, at in rows],
     }
-    config = SFTConfig(
-        output_dir=str(work / "trl"),
-        per_device_train_batch_size=settings.batch_size,
-        num_train_epochs=1,
-        learning_rate=0.001,
-        lr_scheduler_type="constant",
-        max_grad_norm=0.5,
-        completion_only_loss=True,
-        train_sampling_strategy="sequential",
-        shuffle_dataset=False,
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=False,
-        max_length=None,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
+    usual = benchmark_step.trl_settings(work / "trl", settings.batch_size)
+    config = SFTConfig(**usual, bf16=False, use_cpu=True, gradient_checkpointing=False)
     return SFTTrainer(
         model=lora_model(work),
         args=config,

@@ -21,7 +21,6 @@ from typing import Any
 import psutil
 from rich.table import Table
 
-from affinage import environment
 from affinage.benchmark_step import (
     TINY,
     Settings,
@@ -33,6 +32,7 @@ from affinage.benchmark_step import (
     plain_loss,
     prepare_process,
 )
+from affinage.benchmarking import spread, surroundings
 from affinage.console import run_script, stdout
 from affinage.paths import ROOT, display
 
@@ -78,15 +78,12 @@ def measure(settings: Settings, work: Path) -> dict[str, Any]:
         "losses": losses,
         "threads": torch.get_num_threads(),
         "processor_use_before_percent": busy,
-        "environment": {"git": environment.git_state(), "packages": environment.versions(), **environment.hardware()},
+        "environment": surroundings(),
     }
 
 
 def compared(pairs: list[Any], above: str, below: str) -> dict[str, Any]:
     """Spread of each contestant and of the ratios above / below within the pairs."""
-
-    def spread(values: list[float]) -> dict[str, float]:
-        return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
     found = {name: spread([pair[name] for pair in pairs]) for name in CONTESTANTS}
     found["ratio"] = spread([pair[above] / pair[below] for pair in pairs])

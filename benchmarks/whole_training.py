@@ -6,7 +6,6 @@
 import argparse
 import contextlib
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -20,8 +19,9 @@ from typing import Any
 import psutil
 from rich.table import Table
 
-from affinage import benchmark_step, environment
+from affinage import benchmark_step
 from affinage.benchmark_step import make_model, make_rows, prepare_process
+from affinage.benchmarking import spread, surroundings
 from affinage.console import run_script, stderr, stdout
 from affinage.paths import ROOT, display
 
@@ -87,12 +87,8 @@ def measure(training: Training, work: Path) -> dict[str, Any]:
         "losses": compare_losses(training, work, pairs[0]),
         "threads": torch.get_num_threads(),
         "processor_use_before_percent": busy,
-        "environment": {"git": environment.git_state(), "packages": environment.versions(), **environment.hardware()},
+        "environment": surroundings(),
     }
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
 def splits(training: Training) -> tuple[Any, Any]:

@@ -157,3 +157,13 @@ def test_the_card_is_edited_where_the_dataset_is(hub, folder, tmp_path):
     upload(tmp_path, "--plan")
     (tmp_path / "results" / "data" / "copie" / "publish" / "dataset" / "README.md").write_text(CARD + "more\n")
     assert "was edited here. Make the change in" in error_of(tmp_path, "--plan")
+
+
+def test_a_dataset_that_another_process_is_publishing_is_left_alone(hub, folder, tmp_path):
+    from affinage.runs import held
+
+    place = tmp_path / "results" / "data" / "copie" / "publish"
+    place.mkdir(parents=True)
+    with held(place / ".lock", "the test"):
+        assert "another process is publishing from it" in error_of(tmp_path)
+    assert KEY not in hub.repos

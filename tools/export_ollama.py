@@ -7,7 +7,6 @@ Without a server it writes the files and prints the two commands that do the res
 """
 
 import argparse
-import logging
 import os
 from pathlib import Path
 
@@ -38,7 +37,6 @@ def main(argv: list[str] | None = None) -> None:
     results, licence = arguments.results.resolve(), licence_text(arguments.licence)
     os.chdir(ROOT)
     quiet_libraries()
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # Ludwig's settings show every request
     run = newest_or_named(arguments.run, results)
     stderr.print(f"[dim]{display(run.folder)}: loading (about 10 s)[/]")
     from affinage.export import modelfile, ollama_model

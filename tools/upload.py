@@ -4,13 +4,9 @@
 """
 
 import argparse
-import logging
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.markup import escape
 
 from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
 from affinage.errors import raise_all
@@ -57,7 +53,6 @@ def main(argv: list[str] | None = None) -> None:
     os.chdir(ROOT)  # shipped configs name models/petit-llama relative to the project
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0")
     quiet_libraries()
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
     stderr.print("[dim]loading Ludwig (about 10 s)[/]")
     from affinage.publishing import layout, release
     from affinage.publishing.report import published_lines
@@ -100,6 +95,7 @@ def planned(
 ) -> tuple["HubUploader", "Plan"]:
     """The plan that was shown before and is still good, else a new one; shows it either way."""
     from affinage.publishing import base, checks, layout, release
+    from affinage.publishing.report import plan_lines
     from affinage.publishing.target import target_problems
     from affinage.publishing.uploader import HubUploader
 
@@ -113,29 +109,21 @@ def planned(
     if plan is None:
         notices = [*checks.notices(publication), *base.look_at_base(uploader.api, publication)]
         plan = release.plan_release(going, uploader, lambda card: layout.stage(publication, card), notices)
-    show_plan(plan)
+    for line in plan_lines(plan):
+        stdout.print(line)
     return uploader, plan
-
-
-def show_plan(plan: "Plan") -> None:
-    from affinage.publishing.report import plan_summary, plan_table
-
-    stdout.print(plan_table(plan))
-    stdout.print(plan_summary(plan), markup=False)
-    for notice in plan.notices:
-        stdout.print(f"[yellow]note:[/] {escape(notice)}")
 
 
 def upload_command(arguments: argparse.Namespace) -> str:
     """The make line that carries the plan out: with the same target."""
+    from affinage.publishing.report import make_line
+
     given = {"RUN": arguments.run, "REPO": arguments.repo, "KIND": arguments.kind}
     given |= {"BASE": arguments.base, "LICENCE": arguments.licence, "TAG": arguments.tag}
     given |= {"LICENCE_NAME": arguments.licence_name, "LICENCE_LINK": arguments.licence_link}
     given |= {"REVISION": arguments.revision, "LANGUAGES": arguments.language}
     given |= {"PUBLIC": "1" if arguments.public else "", "PR": "1" if arguments.create_pr else ""}
-    usual = {"KIND": "adapter", "REVISION": "main"}
-    words = [f"{name}={shlex.quote(value)}" for name, value in given.items() if value and usual.get(name) != value]
-    return " ".join(["make upload", *words])
+    return make_line("upload", given)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,11 @@
 """
 
 import argparse
-import logging
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
-from affinage.console import next_command, run_script, stderr, stdout
+from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
 from affinage.errors import raise_all
 from affinage.paths import RESULTS, ROOT
 
@@ -39,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     results = arguments.results.resolve()
     os.chdir(ROOT)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    quiet_libraries()
     from affinage.publishing import release
     from affinage.publishing.report import published_lines
     from affinage.publishing.target import Target
@@ -48,11 +44,12 @@ def main(argv: list[str] | None = None) -> None:
     target = Target(arguments.repo, "dataset", not arguments.public, **place)
     folder = results / "data" / arguments.task / "publish" / "dataset"
     going = release.Release(folder, target, f"Publish the dataset {arguments.task}")
-    uploader, plan = planned(arguments, going)
-    if arguments.plan:
-        next_command(upload_command(arguments))
-        return
-    published = release.carry_out(going, plan, uploader, lambda text: stderr.print(text, markup=False))
+    with going.held():
+        uploader, plan = planned(arguments, going)
+        if arguments.plan:
+            next_command(upload_command(arguments))
+            return
+        published = release.carry_out(going, plan, uploader, lambda text: stderr.print(text, markup=False))
     for line in published_lines(published):
         stdout.print(line, markup=False)
     next_command(f"make check-data TASK={arguments.task}")
@@ -61,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
 def planned(arguments: argparse.Namespace, going: "Release") -> tuple["HubUploader", "Plan"]:
     """The plan that was shown before and is still good, else a new one; shows it either way."""
     from affinage.publishing import dataset, release
-    from affinage.publishing.report import plan_summary, plan_table
+    from affinage.publishing.report import plan_lines
     from affinage.publishing.target import target_problems
     from affinage.publishing.uploader import HubUploader
 
@@ -74,20 +71,18 @@ def planned(arguments: argparse.Namespace, going: "Release") -> tuple["HubUpload
     plan = plan or release.plan_release(
         going, uploader, lambda card: dataset.stage_dataset(arguments.task, going.folder, card)
     )
-    stdout.print(plan_table(plan))
-    stdout.print(plan_summary(plan), markup=False)
-    for notice in plan.notices:
-        stdout.print(f"[yellow]note:[/] {escape(notice)}")
+    for line in plan_lines(plan):
+        stdout.print(line)
     return uploader, plan
 
 
 def upload_command(arguments: argparse.Namespace) -> str:
     """The make line that carries the plan out: with the same target."""
+    from affinage.publishing.report import make_line
+
     given = {"TASK": arguments.task, "REPO": arguments.repo, "TAG": arguments.tag, "REVISION": arguments.revision}
     given |= {"PUBLIC": "1" if arguments.public else "", "PR": "1" if arguments.create_pr else ""}
-    usual = {"REVISION": "main"}
-    words = [f"{name}={shlex.quote(value)}" for name, value in given.items() if value and usual.get(name) != value]
-    return " ".join(["make upload-data", *words])
+    return make_line("upload-data", given)
 
 
 if __name__ == "__main__":

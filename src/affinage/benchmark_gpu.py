@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from affinage.benchmark_step import Settings as RowSettings
-from affinage.benchmark_step import around_steps, make_rows, make_tokenizer
+from affinage.benchmark_step import around_steps, make_rows, make_tokenizer, trl_settings
 from affinage.console import quiet_libraries
 from affinage.paths import ROOT
 
@@ -190,24 +190,11 @@ def _trl(folder: Path, case: Case, mark: Callable[[], None]) -> float:
     set_seed(1)
     lora = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     config = SFTConfig(
-        output_dir=str(folder.parent / "trl"),
-        per_device_train_batch_size=case.batch_size,
-        num_train_epochs=1,
-        learning_rate=0.001,
-        lr_scheduler_type="constant",
-        max_grad_norm=0.5,
-        completion_only_loss=True,
-        train_sampling_strategy="sequential",
-        shuffle_dataset=False,
+        **trl_settings(folder.parent / "trl", case.batch_size),
         bf16=cuda,
         use_cpu=not cuda,
         use_liger_kernel=cuda,
         gradient_checkpointing=case.checkpointing,
-        max_length=None,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
     )
     steps = {"on_step_begin": lambda *_, **__: mark(), "on_step_end": lambda *_, **__: mark()}
     trainer = SFTTrainer(

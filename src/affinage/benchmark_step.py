@@ -81,6 +81,39 @@ def make_rows(settings: Settings, batches: int) -> Any:
     return pd.DataFrame({name: [text(n) for _ in range(batches * settings.batch_size)] for name, n in columns.items()})
 
 
+def ludwig_config(work: Path, **trainer: Any) -> dict[str, Any]:
+    """A config for the model of `make_model` and the rows of `make_rows`: one epoch of LoRA as Ludwig has it."""
+    return {
+        "model_type": "llm",
+        "base_model": str(work / "model"),
+        "input_features": [{"name": "prompt", "type": "text"}],
+        "output_features": [{"name": "output", "type": "text"}],
+        "prompt": {"template": "{prompt}"},
+        "adapter": {"type": "lora"},
+        "trainer": {"type": "finetune", "epochs": 1, **trainer},
+    }
+
+
+def trl_settings(folder: Path, batch_size: int) -> dict[str, Any]:
+    """What makes TRL's SFTTrainer do the work of Affinage's: rows in order, answers alone learnt, nothing saved."""
+    return {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": batch_size,
+        "num_train_epochs": 1,
+        "learning_rate": 0.001,
+        "lr_scheduler_type": "constant",
+        "max_grad_norm": 0.5,
+        "completion_only_loss": True,
+        "train_sampling_strategy": "sequential",
+        "shuffle_dataset": False,
+        "max_length": None,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
 def make_trainer(settings: Settings, work: Path, data: Any, contestant: str, callbacks: list[Any]) -> tuple[Any, Any]:
     """The trainer and the preprocessed rows. Registering Affinage is for good, so stock Ludwig must come first."""
     from ludwig.api import LudwigModel
@@ -89,15 +122,7 @@ def make_trainer(settings: Settings, work: Path, data: Any, contestant: str, cal
         from affinage.ludwig_ext import register
 
         register()
-    config = {
-        "model_type": "llm",
-        "base_model": str(work / "model"),
-        "input_features": [{"name": "prompt", "type": "text"}],
-        "output_features": [{"name": "output", "type": "text"}],
-        "prompt": {"template": "{prompt}"},
-        "adapter": {"type": "lora"},
-        "trainer": {"type": "finetune", "epochs": 1, "batch_size": settings.batch_size, "should_shuffle": False},
-    }
+    config = ludwig_config(work, batch_size=settings.batch_size, should_shuffle=False)
     ludwig = LudwigModel(config, backend="local")
     splits = ludwig.preprocess(training_set=data, skip_save_processed_input=True)
     ludwig.training_set_metadata = splits.training_set_metadata

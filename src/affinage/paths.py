@@ -1,5 +1,6 @@
 """Where things are: the project root and the folders below it."""
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -8,6 +9,11 @@ DATASETS = ROOT / "datasets"
 SUITES = ROOT / "evaluate" / "suites"
 RESULTS = ROOT / "results"
 MODELS = ROOT / "models"
+
+
+def user_cache() -> Path:
+    """Affinage's folder below XDG_CACHE_HOME or ~/.cache. Raises RuntimeError for a user without a home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "affinage"
 
 
 def full_dataset(dataset: str) -> str:

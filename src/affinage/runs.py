@@ -66,17 +66,17 @@ class Run:
 
 
 @contextmanager
-def held(lock_file: Path, name: str) -> Iterator[None]:
+def held(lock_file: Path, name: str, found: str = "another process is working on it.") -> Iterator[None]:
     """Inside, this process alone works on what the lock file stands for; the system lets go when the process dies.
 
-    Raises AffinageError about `name` when another process holds it.
+    Raises AffinageError about `name`, saying `found`, when another process holds it.
     """
     lock = _lock(lock_file)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         remedy = "Wait, or stop that one."
-        raise AffinageError(Problem(name, "another process is working on it.", remedy=remedy)) from error
+        raise AffinageError(Problem(name, found, remedy=remedy)) from error
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from affinage.console import progress_bar_options
+from affinage.paths import user_cache
 
 TokenIds = dict[str, np.ndarray]  # (tokens,) int32 by text, special tokens included, before anything is cut
 
@@ -71,10 +72,9 @@ def identity(tokenizer: Any) -> str | None:
 def folder() -> Path:
     """Where the files are, below XDG_CACHE_HOME or ~/.cache. Raises OSError when there is no such place."""
     try:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return user_cache() / "tokenized"
     except RuntimeError as error:
         raise OSError(str(error)) from error
-    return caches / "affinage" / "tokenized"
 
 
 def _encode(texts: list[str], tokenizer: Any) -> TokenIds:

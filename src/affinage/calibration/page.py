@@ -1,15 +1,14 @@
 """The sheet as one HTML page: people score one answer at a time, without a network, and download the filled sheet."""
 
-import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from affinage.calibration.sheet import COLUMNS
 from affinage.comparison.rows import as_script
+from affinage.escaping import content_hash, escaping_environment
 from affinage.judging.rubrics import Rubric
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -38,19 +37,12 @@ def render(sheet: str, lines: Sequence[Mapping[str, str]], rubric: Rubric) -> st
         "lines": list(lines),
         "levels": {str(level): meaning for level, meaning in rubric.levels.items()},
     }
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    environment = escaping_environment(TEMPLATES, {}, lstrip_blocks=False)
     return environment.get_template("annotate.html.j2").render(
-        policy=POLICY.format(script=_hash(script), style=_hash(style)),
+        policy=POLICY.format(script=content_hash(script), style=content_hash(style)),
         style=Markup(style),
         script=Markup(script),
         data=as_script(data),
         rubric=rubric,
         n=len(lines),
     )
-
-
-def _hash(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-    return f"'sha256-{digest}'"

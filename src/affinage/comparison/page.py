@@ -1,13 +1,12 @@
 """The comparison as one HTML page that needs nothing else: no network, readable on a phone, light and dark."""
 
-import base64
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from affinage import __version__
@@ -23,6 +22,7 @@ from affinage.comparison.scoreboard import Scoreboard, divisions, scoreboard
 from affinage.comparison.significance import PairedTests
 from affinage.comparison.systems import System, systems_of
 from affinage.comparison.verdicts import main_metric, p_value, pairs_of, verdict
+from affinage.escaping import content_hash, escaping_environment
 from affinage.paths import RESULTS
 from affinage.scoring import HIGHER_IS_BETTER
 from affinage.scoring.tables import ARROWS, name_of
@@ -98,7 +98,7 @@ def render(comparison: Comparison, progress: Callable[[int], Any] = lambda rows:
         .render(
             title=f"Comparison: {', '.join(dict.fromkeys(entry.run.manifest['task'] for entry in entries))}",
             subtitle=_subtitle(entries, len(rows)),
-            policy=POLICY.format(script=_hash(script), style=_hash(style)),
+            policy=POLICY.format(script=content_hash(script), style=content_hash(style)),
             style=Markup(style),
             script=Markup(script),
             data=as_script(data),
@@ -132,22 +132,9 @@ def render(comparison: Comparison, progress: Callable[[int], Any] = lambda rows:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     filters = {"number": "{:,}".format, "name_of": name_of, "p_value": p_value}
     filters |= {"arrow": lambda metric: ARROWS[HIGHER_IS_BETTER.get(metric)]}
-    environment.filters |= filters | {"grouped": grouped, "breakable": breakable}
-    return environment
-
-
-def _hash(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-    return f"'sha256-{digest}'"
+    return escaping_environment(TEMPLATES, filters | {"grouped": grouped, "breakable": breakable})
 
 
 def _subtitle(entries: Sequence[Entry], rows: int) -> str:

@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup, escape
 
 from affinage import __version__
@@ -14,6 +14,7 @@ from affinage.curation.checkup import Checkup, Tally
 from affinage.curation.checkup_duplicates import PairOfRows
 from affinage.curation.checkup_lengths import Histogram, Lengths, Truncation
 from affinage.curation.checkup_remarks import SEVERITIES
+from affinage.escaping import escaping_environment
 from affinage.paths import RESULTS
 from affinage.runs import write_json
 
@@ -94,15 +95,7 @@ def render(checkup: Checkup) -> str:
 
 def load_template(name: str, filters: Mapping[str, Any]) -> Template:
     """A template of this package, which escapes whatever it is given and fails on a name that it is not given."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= filters
-    return environment.get_template(name)
+    return escaping_environment(TEMPLATES, filters).get_template(name)
 
 
 def _percent(share: float) -> str:

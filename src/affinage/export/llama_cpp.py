@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from affinage.errors import AffinageError, Problem
-from affinage.paths import ROOT, display
+from affinage.paths import ROOT, display, user_cache
 
 LOCK = ROOT / "tools" / "llama-cpp.lock"
 PACKAGE = "llama-cpp-python"
@@ -56,9 +56,8 @@ def find() -> LlamaCpp:
 
 def cache_folder(lock: Path = LOCK) -> Path:
     """Where this version for this Python is kept, below XDG_CACHE_HOME or ~/.cache."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    return caches / "affinage" / "llama-cpp" / f"{pinned_version(lock)}-{python}"
+    return user_cache() / "llama-cpp" / f"{pinned_version(lock)}-{python}"
 
 
 def pinned_version(lock: Path = LOCK) -> str:

@@ -13,6 +13,7 @@ from affinage.errors import AffinageError, Problem
 from affinage.generation import evaluation_mode
 from affinage.ludwig_ext.batches import IGNORED, Batch, Row, collate
 from affinage.ludwig_ext.loss import answer_token_nll
+from affinage.ludwig_ext.model import parameter_counts
 
 # What a layer costs per call of the model beside its arithmetic, as arithmetic that could have been done meanwhile.
 FLOPS_LOST_PER_LAYER = {"cpu": 1e8, "cuda": 1e12}
@@ -20,10 +21,10 @@ CHECKED_ROWS = 4
 SAME_LOSS = 1e-2  # relative, which bfloat16 stays within
 
 
-def call_cost(model: Any, parameters: int) -> float:
+def call_cost(model: Any) -> float:
     """What one call of the model costs beside its tokens, in tokens (6 operations a parameter and token)."""
     device = next(model.parameters()).device.type
-    layers = model.config.get_text_config().num_hidden_layers
+    layers, (_, parameters) = model.config.get_text_config().num_hidden_layers, parameter_counts(model)
     return FLOPS_LOST_PER_LAYER.get(device, FLOPS_LOST_PER_LAYER["cuda"]) * layers / (6 * parameters)
 
 

@@ -68,7 +68,7 @@ class AnswerTrainer(FineTuneTrainer):
         set_random_seed(self.random_seed)
         self.checkpoints = checkpoints.Checkpoints(self.save_path / "training_checkpoints")
         self.notes: list[str] = []
-        _, self.parameters = parameter_counts(self.model.model)
+        self.call_cost = layout.call_cost(self.model.model)
         checked = (self.model.model, self.rows.rows[: layout.CHECKED_ROWS], self.model.special.pad)
         self.note(kernels.use_quick_kernels(*checked))
         if self.config.packing:
@@ -186,8 +186,7 @@ class AnswerTrainer(FineTuneTrainer):
     def _lay_out(self, rows: list[Row]) -> list[Batch]:
         if self.config.packing:
             return layout.packed(rows, min(self.batch_size, self.config.packing_max_sequences_per_pack))
-        cost = layout.call_cost(self.model.model, self.parameters)
-        return layout.padded(rows, self.batch_size, cost, self.model.special.pad)
+        return layout.padded(rows, self.batch_size, self.call_cost, self.model.special.pad)
 
     def _accumulate(self, batches: list[Batch]) -> float:
         """Adds the gradient of the mean loss over the answer tokens of all batches; returns their summed loss."""

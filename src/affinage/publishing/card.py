@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from huggingface_hub import ModelCardData
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from affinage.configs import read_config
+from affinage.escaping import escaping_environment
 from affinage.publishing import card_results, card_training
 from affinage.publishing.card_data import DataFacts, data_facts
 from affinage.publishing.card_judgements import judgements
@@ -57,7 +57,7 @@ def card_text(publication: Publication) -> str:
     metadata = _metadata(publication, data, evaluation, use)
     judged, left_out = judgements(evaluation)
     body = (
-        _environment()
+        escaping_environment(TEMPLATES, FILTERS, keep_trailing_newline=True)
         .get_template("model_card.md.j2")
         .render(
             publication=publication,
@@ -106,19 +106,6 @@ def placeholders(text: str) -> list[str]:
     rest = "\n".join(lines)
     found = [(match.start(), match[0]) for pattern in (LEFTOVERS, BRACKETS) for match in pattern.finditer(rest)]
     return list(dict.fromkeys(words for _, words in sorted(found)))
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= FILTERS
-    return environment
 
 
 def _tidy(body: str) -> str:

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from affinage.data import sha256
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.paths import display
@@ -17,7 +15,7 @@ from affinage.publishing.checks import folder_problems
 from affinage.publishing.plan import Plan, read_plan, write_plan
 from affinage.publishing.target import Target
 from affinage.publishing.uploader import HubUploader, Published
-from affinage.runs import write_json
+from affinage.runs import held, write_json
 
 CARD = "README.md"
 
@@ -50,18 +48,9 @@ class Release:
     def held(self) -> Iterator[None]:
         """Inside, this process alone publishes from here. Raises AffinageError when another one does."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder.parent / ".lock", is_singleton=False)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            found = "another process is publishing from it."
-            raise AffinageError(
-                Problem(display(self.folder.parent), found, remedy="Wait, or stop that one.")
-            ) from error
-        try:
+        lock, where = self.folder.parent / ".lock", display(self.folder.parent)
+        with held(lock, where, "another process is publishing from it."):
             yield
-        finally:
-            lock.release()
 
     def uploads(self) -> list[dict[str, Any]]:
         """What was published from here, the last one last."""

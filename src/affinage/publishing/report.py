@@ -1,8 +1,12 @@
 """What a plan and an upload look like on a terminal."""
 
+import shlex
 from collections import Counter
+from collections.abc import Mapping
 
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from affinage.publishing.plan import Plan
 from affinage.publishing.uploader import Published
@@ -29,6 +33,19 @@ def plan_summary(plan: Plan) -> str:
     counts = Counter(entry.action for entry in plan.files)
     size = sum(entry.size for entry in plan.files if entry.action in ("new", "changed"))
     return f"{', '.join(f'{n} {action}' for action, n in counts.items())}; {size:,} bytes to send"
+
+
+def plan_lines(plan: Plan) -> list[RenderableType]:
+    """The plan as a person reads it before anything is sent: the table, the sum, and what is worth knowing."""
+    notes = [Text.assemble(("note:", "yellow"), f" {notice}") for notice in plan.notices]
+    return [plan_table(plan), Text(plan_summary(plan)), *notes]
+
+
+def make_line(target: str, given: Mapping[str, str]) -> str:
+    """The make command with the variables that were given and are not what they would be anyway."""
+    usual = {"KIND": "adapter", "REVISION": "main"}
+    words = [f"{name}={shlex.quote(value)}" for name, value in given.items() if value and usual.get(name) != value]
+    return " ".join([f"make {target}", *words])
 
 
 def published_lines(published: Published) -> list[str]:
