@@ -40,7 +40,7 @@ def plan(release, files=FILES):
             (release.folder / name).write_bytes(card.encode() if card and name == "README.md" else content)
         return release.folder
 
-    return plan_release(release, HubUploader(), stage)
+    return plan_release(release, HubUploader(), stage, {})
 
 
 def send(release, standing):

@@ -55,7 +55,7 @@ def publish(folder, target):
     """What `make upload` does with a folder that is staged: plan it unless there is a plan, then send it."""
     release = Release(folder, target, "Publish tiny")
     uploader = HubUploader()
-    plan = standing_plan(release) or plan_release(release, uploader, lambda card: write(folder))
+    plan = standing_plan(release) or plan_release(release, uploader, lambda card: write(folder), {})
     return carry_out(release, plan, uploader, lambda text: None)
 
 
@@ -178,7 +178,7 @@ def test_the_plan_names_no_folder_and_the_record_is_whole_json(use, tmp_path):
     folder = tmp_path / "publish" / "adapter"
     with HubServer() as hub:
         use(hub)
-        plan_release(Release(folder, Target(REPO), "Publish tiny"), HubUploader(), lambda card: write(folder))
+        plan_release(Release(folder, Target(REPO), "Publish tiny"), HubUploader(), lambda card: write(folder), {})
         plan = (tmp_path / "publish" / "adapter.plan.json").read_text()
         assert str(tmp_path) not in plan and json.loads(plan)["files"][0]["action"] == "new"
         publish(folder, Target(REPO))

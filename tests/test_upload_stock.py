@@ -107,7 +107,7 @@ def test_a_path_of_this_machine_is_not_sent(hub, tmp_path, run):
     weights = run / "model" / "model_weights"
     (weights / "README.md").write_text("# Tiny\n")
     with pytest.raises(AffinageError, match=r"adapter_config\.json:1: holds a path of this machine"):
-        plan_release(Release(weights, Target(REPO), "Publish"), HubUploader(), lambda card: weights)
+        plan_release(Release(weights, Target(REPO), "Publish"), HubUploader(), lambda card: weights, {})
     assert BASE.encode() not in hub.sent()
 
 

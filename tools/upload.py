@@ -101,14 +101,14 @@ def planned(
 
     plan = None if arguments.plan else release.standing_plan(going)
     if plan is not None:
-        changed = layout.changed_sources(publication, going.plan_file.stat().st_mtime)
-        release.refuse_old_plan(going, changed)
+        release.refuse_old_plan(going, plan, layout.sources(publication))
     else:
         raise_all([*target_problems(going.target), *checks.run_problems(publication)])
     uploader = HubUploader()
     if plan is None:
         notices = [*checks.notices(publication), *base.look_at_base(uploader.api, publication)]
-        plan = release.plan_release(going, uploader, lambda card: layout.stage(publication, card), notices)
+        sources = layout.sources(publication)
+        plan = release.plan_release(going, uploader, lambda card: layout.stage(publication, card), sources, notices)
     for line in plan_lines(plan):
         stdout.print(line)
     return uploader, plan

@@ -64,13 +64,15 @@ def planned(arguments: argparse.Namespace, going: "Release") -> tuple["HubUpload
 
     plan = None if arguments.plan else release.standing_plan(going)
     if plan is not None:
-        release.refuse_old_plan(going, dataset.changed_files(arguments.task, going.plan_file.stat().st_mtime))
+        release.refuse_old_plan(going, plan, dataset.sources(arguments.task))
     else:
         raise_all([*target_problems(going.target), *dataset.dataset_problems(arguments.task)])
     uploader = HubUploader()
-    plan = plan or release.plan_release(
-        going, uploader, lambda card: dataset.stage_dataset(arguments.task, going.folder, card)
-    )
+    if plan is None:
+        sources = dataset.sources(arguments.task)
+        plan = release.plan_release(
+            going, uploader, lambda card: dataset.stage_dataset(arguments.task, going.folder, card), sources
+        )
     for line in plan_lines(plan):
         stdout.print(line)
     return uploader, plan

@@ -79,7 +79,7 @@ def stage_dataset(task: str, folder: Path, edited_card: str = "") -> Path:
     return write_folder(folder, contents)
 
 
-def changed_files(task: str, since_s: float) -> list[str]:
-    """Names of rows, card and manifest that were written after a moment (seconds since 1970)."""
-    sources = [*files_of(task), DATASETS / task / CARD, DATASETS / task / MANIFEST]
-    return sorted(path.name for path in sources if path.is_file() and path.stat().st_mtime > since_s)
+def sources(task: str) -> dict[str, Path]:
+    """Rows, card and manifest by name, those that are there."""
+    paths = [*files_of(task), DATASETS / task / CARD, DATASETS / task / MANIFEST]
+    return {path.name: path for path in paths if path.is_file()}

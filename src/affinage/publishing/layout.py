@@ -55,11 +55,11 @@ def stage(publication: Publication, keep_card: str = "") -> Path:
     return write_folder(publish_folder(publication.run) / publication.kind, contents)
 
 
-def changed_sources(publication: Publication, since_s: float) -> list[str]:
-    """Names of what the folder was made from and that was written after a moment (seconds since 1970)."""
-    sources = {name: path for name, path in weights(publication).items() if isinstance(path, Path)}
-    sources |= _evaluations(publication.run)
-    return sorted(name for name, path in sources.items() if path.is_file() and path.stat().st_mtime > since_s)
+def sources(publication: Publication) -> dict[str, Path]:
+    """The files that the folder is made from, weights and evaluations, by name."""
+    return {name: path for name, path in weights(publication).items() if isinstance(path, Path)} | _evaluations(
+        publication.run
+    )
 
 
 def write_folder(folder: Path, contents: Contents) -> Path:

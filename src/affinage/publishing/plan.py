@@ -22,7 +22,8 @@ TO_SEND = ("new", "changed", "delete")
 class Plan:
     """What goes where. `head` is the commit of the repository when it was planned, None when there was none yet.
 
-    `options` are what a person said of the content, such as its licence: with others, it is another plan.
+    `options` are what a person said of the content, such as its licence: with others, it is another plan. `sources`
+    are size and time of change of each file that the folder was made from.
     """
 
     target: Target
@@ -32,6 +33,7 @@ class Plan:
     notices: list[str] = field(default_factory=list)
     made: str = ""
     options: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
 
     @property
     def local(self) -> list[Entry]:
@@ -135,7 +137,7 @@ def read_plan(path: Path) -> Plan | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         files = [Entry(**entry) for entry in content["files"]]
         target = Target(**content["target"])
-        kept = {name: content[name] for name in ("title", "head", "notices", "made", "options")}
+        kept = {name: content[name] for name in ("title", "head", "notices", "made", "options", "sources")}
         return Plan(target=target, files=files, **kept)
     except (ValueError, KeyError, TypeError) as error:
         remedy = "Make it again with make upload-plan."

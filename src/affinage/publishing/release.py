@@ -1,6 +1,6 @@
 """One release: the folder as it will be, its plan beside it, the upload, and the record of what was published."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -65,11 +65,18 @@ def standing_plan(release: Release) -> Plan | None:
     return plan if (plan.target, plan.options) == (release.target, release.options) else None
 
 
-def refuse_old_plan(release: Release, changed: Sequence[str]) -> None:
+def refuse_old_plan(release: Release, plan: Plan, sources: Mapping[str, Path]) -> None:
     """Raises AffinageError when what the folder was made from changed after the plan was made."""
-    if changed:
+    now = _stamps(sources)
+    if changed := sorted(name for name in now.keys() | plan.sources.keys() if now.get(name) != plan.sources.get(name)):
         found = f"is older than {', '.join(changed)}, which changed since. Nothing was published."
         raise AffinageError(Problem(display(release.plan_file), found, remedy="Make it again with make upload-plan."))
+
+
+def _stamps(sources: Mapping[str, Path]) -> dict[str, str]:
+    """Size in bytes and time of change in ns: two changes within one tick of the clock have the same time."""
+    status = {name: path.stat() for name, path in sources.items() if path.is_file()}
+    return {name: f"{file.st_size} {file.st_mtime_ns}" for name, file in status.items()}
 
 
 def edited_card(release: Release) -> str:
@@ -81,12 +88,18 @@ def edited_card(release: Release) -> str:
 
 
 def plan_release(
-    release: Release, uploader: HubUploader, stage: Callable[[str], Path], notices: Sequence[str] = ()
+    release: Release,
+    uploader: HubUploader,
+    stage: Callable[[str], Path],
+    sources: Mapping[str, Path],
+    notices: Sequence[str] = (),
 ) -> Plan:
     """Stages the folder, checks every file of it, compares it with the Hub and writes the plan.
 
-    `stage` gets the text of a card to keep. Raises AffinageError for whatever must be mended.
+    `stage` gets the text of a card to keep, and makes the folder from `sources`. Raises AffinageError for whatever
+    must be mended.
     """
+    stamps = _stamps(sources)
     kept, card = edited_card(release), release.folder / CARD
     stage(kept)
     if not kept:
@@ -95,7 +108,7 @@ def plan_release(
     said = [*notices, *([f"{display(card)} was edited: it is kept as it is. Delete it for a new one."] if kept else [])]
     sent = {path for upload in release.uploads() if _same_place(upload, release) for path in upload["files"]}
     plan = uploader.plan(release.folder, release.target, release.title, sorted(sent), said)
-    plan = replace(plan, options=release.options)
+    plan = replace(plan, options=release.options, sources=stamps)
     write_plan(plan, release.plan_file)
     return plan
 
