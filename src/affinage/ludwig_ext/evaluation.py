@@ -15,7 +15,8 @@ from affinage.ludwig_ext.model import loss_metrics
 if TYPE_CHECKING:
     from affinage.ludwig_ext.trainer import AnswerTrainer
 
-SAMPLES, SAMPLE_TOKENS = 2, 64
+SAMPLES, SAMPLE_TOKENS, FEWEST_SAMPLE_TOKENS = 2, 64, 8
+SAMPLE_SHARE = 0.2  # of the work of an evaluation: its cost is that of the forward passes
 
 
 class Evaluations:
@@ -92,7 +93,7 @@ class Evaluations:
         model, rows = self.trainer.model, self.validation.rows[:SAMPLES] if self.validation else []
         prompts = [row.ids[: row.answer_start].tolist() for row in rows]
         config = copy.deepcopy(model.generation)
-        config.max_new_tokens = min(SAMPLE_TOKENS, config.max_new_tokens or SAMPLE_TOKENS)
+        config.max_new_tokens = min(self._sample_tokens(), config.max_new_tokens or SAMPLE_TOKENS)
         answers = answer_all(model.model, prompts, config, model.context_len, len(prompts))
         decode = model.tokenizer.decode
         return [
@@ -103,6 +104,12 @@ class Evaluations:
             }
             for prompt, row, answer in zip(prompts, rows, answers, strict=True)
         ]
+
+    def _sample_tokens(self) -> int:
+        """How long a sample may get: each of its tokens is a call of the model, which counts as many tokens."""
+        evaluated = sum(len(row.ids) for row in self.validation.rows) if self.validation else 0
+        affordable = int(SAMPLE_SHARE * evaluated / (SAMPLES + self.trainer.call_cost))
+        return max(FEWEST_SAMPLE_TOKENS, min(SAMPLE_TOKENS, affordable))
 
     def _metric_logs(self) -> tuple[Any, Any, Any]:
         tracker = self.trainer.tracker

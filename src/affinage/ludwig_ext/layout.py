@@ -15,7 +15,9 @@ from affinage.ludwig_ext.batches import IGNORED, Batch, Row, collate
 from affinage.ludwig_ext.loss import answer_token_nll
 from affinage.ludwig_ext.model import parameter_counts
 
-# What a layer costs per call of the model beside its arithmetic, as arithmetic that could have been done meanwhile.
+# Below so many tokens, a call of the model waits for its weights to be read: measured on a CPU; bandwidth on a GPU.
+TOKENS_TO_READ_THE_WEIGHTS = {"cpu": 64, "cuda": 300}
+# What a layer costs per call of the model beside that, as arithmetic that could have been done meanwhile.
 FLOPS_LOST_PER_LAYER = {"cpu": 1e8, "cuda": 1e12}
 CHECKED_ROWS = 4
 SAME_LOSS = 1e-2  # relative, which bfloat16 stays within
@@ -23,9 +25,9 @@ SAME_LOSS = 1e-2  # relative, which bfloat16 stays within
 
 def call_cost(model: Any) -> float:
     """What one call of the model costs beside its tokens, in tokens (6 operations a parameter and token)."""
-    device = next(model.parameters()).device.type
+    device = "cpu" if next(model.parameters()).device.type == "cpu" else "cuda"
     layers, (_, parameters) = model.config.get_text_config().num_hidden_layers, parameter_counts(model)
-    return FLOPS_LOST_PER_LAYER.get(device, FLOPS_LOST_PER_LAYER["cuda"]) * layers / (6 * parameters)
+    return TOKENS_TO_READ_THE_WEIGHTS[device] + FLOPS_LOST_PER_LAYER[device] * layers / (6 * parameters)
 
 
 def cut_by_length(lengths: Sequence[int], most_rows: int, cost: float) -> list[list[int]]:
