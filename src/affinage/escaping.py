@@ -2,10 +2,6 @@
 
 import base64
 import hashlib
-import base64
-import hashlib
-import base64
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,18 +17,6 @@ def escaping_environment(folder: Path, filters: Mapping[str, Any], **options: An
     )
     environment.filters |= filters
     return environment
-
-
-def content_hash(text: str) -> str:
-    """What a page's content security policy calls a script or a style of its own by."""
-    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-    return f"'sha256-{digest}'"
-
-
-def content_hash(text: str) -> str:
-    """What a page's content security policy calls a script or a style of its own by."""
-    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-    return f"'sha256-{digest}'"
 
 
 def content_hash(text: str) -> str:
