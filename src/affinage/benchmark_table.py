@@ -70,8 +70,9 @@ def _train_step(found: dict[str, Any]) -> Iterator[Figure]:
 
 def _whole_training(found: dict[str, Any]) -> Iterator[Figure]:
     one = found["time"]
-    what = "whole training with evaluations, stock / affinage"
-    yield Figure(what, _range(one["ratio"]), f"at least {one['bar']:g}", one["met"], str(one["n"]))
+    for name, spread in one["ratio"].items():
+        what = f"whole training with evaluations, stock / {name}"
+        yield Figure(what, _range(spread), f"at least {one['bar']:g}", one["met"][name], str(one["n"]))
 
 
 def _peers(found: dict[str, Any]) -> Iterator[Figure]:
