@@ -82,10 +82,11 @@ def test_a_whole_training_has_the_same_steps_and_its_loss_is_that_of_plain_trans
     whole.make_model(whole.TINY.model, tmp_path)
     pair = {}
     for name in whole.CONTESTANTS:  # stock comes first: registering is for good
-        if name == "affinage":
+        if name != whole.STOCK:
             register()
-        pair[name] = whole.timed(whole.TINY, tmp_path, tmp_path / name)
+        pair[name] = whole.timed(whole.TINY, tmp_path, tmp_path / name, name)
     found = whole.compare_losses(whole.TINY, tmp_path, pair)
     assert found["as_expected"], found
     assert found["reported"]["stock"] != pytest.approx(found["reported"]["affinage"], rel=1e-5)
+    assert found["reported"]["affinage in bfloat16"] != found["reported"]["affinage"]
     assert all(one["seconds"] > 0 for one in pair.values())

@@ -17,6 +17,17 @@ def test_the_readme_holds_the_table_that_the_files_give():
     assert readme == written(readme, table(FOLDER)), "run .venv/bin/python tools/benchmark_table.py"
 
 
+# float32 gains 1.65 times: the arithmetic itself takes longer than that allows on the machine it was measured on
+MISSED = {"whole training with evaluations, stock / affinage"}
+
+
+def test_every_figure_that_was_measured_meets_its_bar_but_those_that_are_said_to_miss_it():
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(FOLDER).splitlines()[2:]]
+    assert {line[0] for line in lines if line[3] == "no"} == MISSED
+    unmeasured = [line[0] for line in lines if line[1].startswith("not measured")]
+    assert unmeasured in ([], ["4-bit training on a GPU"])
+
+
 def test_a_figure_of_a_file_stands_in_its_line_with_its_bar(tmp_path):
     shutil.copy(FOLDER / "train_step.json", tmp_path)
     found = json.loads((tmp_path / "train_step.json").read_text(encoding="utf-8"))
