@@ -15,7 +15,7 @@ VARIABLES = DATASET SET RESUME RESULTS UPGRADE SOURCE FORMAT TASK COLUMNS SPLIT 
 	LANGUAGES BALANCE TOKENIZER UNANSWERABLE REPLACE LICENCE SAMPLE MODEL HOST PULL CONCURRENCY RETRY_FAILED SUITE FEWSHOT ADAPTER BOOK \
 	RUNS NAME K SWEEP A B JUDGE MODE LIMIT HUMAN SHEET PAGE MEMORY LENGTH MEASURE BATCHES BITS STEPS REPO BASE PUBLIC REVISION \
 	LICENCE_NAME LICENCE_LINK PR PLAN TAG KIND QUANT DTYPE SYSTEM ASK SIDE INPUT PORT \
-	PRE_TOKENIZER ARCHITECTURE
+	PRE_TOKENIZER
 $(foreach name,$(VARIABLES),$(eval $(name) =))
 CONFIG = ludwig_configs/voix-passive/petit-llama-qlora.yaml
 RUN = last
@@ -27,7 +27,7 @@ options = $(foreach pair,$(1),$${$(call first,$(pair)):+--$(word 2,$(subst :, ,$
 
 .PHONY: help venv setup env data curate check-data card check train list show reproduce evaluate score compare \
 	judge judge-demo annotate calibrate leaderboard kfold sweep rouge fit bench chat serve upload-plan upload upload-data merge \
-	recipe tiny-model gguf llama-cpp ollama data-quickstart model-quickstart test test-fast lint benchmark benchmark-gpu lock clean
+	gguf llama-cpp ollama data-quickstart model-quickstart test test-fast lint benchmark benchmark-gpu lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "%s%s\n", gap, substr($$0, 5); gap = "\n" } \
@@ -161,13 +161,6 @@ llama-cpp: venv ## Get and compile llama.cpp, once for this user (needs a C++ co
 ollama: venv ## Make an Ollama model and compare its answers with the run's: RUN=run [NAME=name] [QUANT=q8_0]
 	@$(PYTHON_VENV) tools/export_ollama.py --run "$$RUN" $(call options,NAME:name QUANT:quant SYSTEM:system \
 		LICENCE:licence PRE_TOKENIZER:pre-tokenizer HOST:host RESULTS:results) $${REPLACE:+--replace}
-
-##@ Follow a recipe
-recipe: venv ## Rehearse a whole project at tiny scale, offline: NAME=archives, medquad, alpaca, quizz, sentiment or extraction
-	@$(PYTHON_VENV) tools/recipe.py $(call options,NAME:name RESULTS:results)
-
-tiny-model: venv ## Make a tiny random base model for a rehearsal: ARCHITECTURE=gpt2 TASK=name [DATASET=file] [SEED=42]
-	@$(PYTHON_VENV) tools/make_tiny_model.py $(call options,ARCHITECTURE:architecture TASK:task DATASET:dataset SEED:seed)
 
 ##@ Make the quick start's data and model again (both are in the repository)
 data-quickstart: venv ## Make datasets/voix-passive
