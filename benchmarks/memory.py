@@ -133,12 +133,8 @@ def main(argv: list[str] | None = None) -> int:
         stderr.print(f"{name}: {found[name]['peak'] / 2**20:,.0f} MiB")
         if output:
             cases = {name: {**before, **found}[name] for name in CASES if name in before or name in found}
-            write_json(output, {"cases": cases, "steps": STEPS, "environment": describe()})
+            write_json(output, {"cases": cases, "steps": STEPS, "environment": surroundings()})
     return show(found, output)
-
-
-def describe() -> dict[str, Any]:
-    return surroundings()
 
 
 def measure_case(one: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import psutil
 from rich.table import Table
 
 from affinage import benchmark_step
-from affinage.benchmark_step import make_model, make_rows, prepare_process
+from affinage.benchmark_step import ludwig_config, make_model, make_rows, prepare_process
 from affinage.benchmarking import spread, surroundings
 from affinage.console import run_script, stderr, stdout
 from affinage.paths import ROOT, display
@@ -142,23 +142,16 @@ def config(training: Training, work: Path, mixed: bool) -> dict[str, Any]:
 
     Stock Ludwig trains in float32 on a processor whatever `use_mixed_precision` says.
     """
-    return {
-        "model_type": "llm",
-        "base_model": str(work / "model"),
-        "input_features": [{"name": "prompt", "type": "text"}],
-        "output_features": [{"name": "output", "type": "text"}],
-        "prompt": {"template": "{prompt}"},
-        "adapter": {"type": "lora", "dropout": 0.0},
-        "trainer": {
-            "type": "finetune",
-            "epochs": training.epochs,
-            "batch_size": training.model.batch_size,
-            "checkpoints_per_epoch": training.evaluations_per_epoch,
-            "learning_rate": 0.01,
-            "should_shuffle": False,
-            "use_mixed_precision": mixed,
-        },
-    }
+    return ludwig_config(
+        work,
+        adapter={"dropout": 0.0},
+        epochs=training.epochs,
+        batch_size=training.model.batch_size,
+        checkpoints_per_epoch=training.evaluations_per_epoch,
+        learning_rate=0.01,
+        should_shuffle=False,
+        use_mixed_precision=mixed,
+    )
 
 
 def compare_losses(training: Training, work: Path, pair: dict[str, dict[str, Any]]) -> dict[str, Any]:

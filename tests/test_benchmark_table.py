@@ -17,7 +17,7 @@ def test_the_readme_holds_the_table_that_the_files_give():
     assert readme == written(readme, table(FOLDER)), "run .venv/bin/python tools/benchmark_table.py"
 
 
-# float32 gains 1.65 times: the arithmetic itself takes longer than that allows on the machine it was measured on
+# float32 gains 1.66 times: the arithmetic itself takes longer than that allows on the machine it was measured on
 MISSED = {"whole training with evaluations, stock / affinage"}
 
 

@@ -100,7 +100,7 @@ install() {
     [ -t 2 ] || quiet=--quiet
     say "Installing requirements.lock (first time: several GB to download, 6 GB of disk on Linux)"
     # The constraint also pins, hash by hash, what the one source-only package needs to be built.
-    "$uv" pip sync $quiet --python "$venv_python" --require-hashes --build-constraint requirements.lock requirements.lock
+    "$uv" pip sync $quiet --compile-bytecode --python "$venv_python" --require-hashes --build-constraint requirements.lock requirements.lock
     "$uv" pip install --quiet --python "$venv_python" --no-deps --no-build-isolation --editable .
 }
 

@@ -81,15 +81,18 @@ def make_rows(settings: Settings, batches: int) -> Any:
     return pd.DataFrame({name: [text(n) for _ in range(batches * settings.batch_size)] for name, n in columns.items()})
 
 
-def ludwig_config(work: Path, **trainer: Any) -> dict[str, Any]:
-    """A config for the model of `make_model` and the rows of `make_rows`: one epoch of LoRA as Ludwig has it."""
+def ludwig_config(work: Path, adapter: dict[str, Any] | None = None, **trainer: Any) -> dict[str, Any]:
+    """A config for the model of `make_model` and the rows of `make_rows`: one epoch of LoRA as Ludwig has it.
+
+    `adapter` are settings of LoRA that differ from Ludwig's, and the others those of its trainer.
+    """
     return {
         "model_type": "llm",
         "base_model": str(work / "model"),
         "input_features": [{"name": "prompt", "type": "text"}],
         "output_features": [{"name": "output", "type": "text"}],
         "prompt": {"template": "{prompt}"},
-        "adapter": {"type": "lora"},
+        "adapter": {"type": "lora", **(adapter or {})},
         "trainer": {"type": "finetune", "epochs": 1, **trainer},
     }
 

@@ -79,7 +79,10 @@ def _workers(
                 return
             question = questions[number]
             try:
-                done.put((number, chat.ask(question.messages, question.schema, question.options)))
+                reply = chat.ask(question.messages, question.schema, question.options)
+                if reply.status in HOPELESS:
+                    ending.set()
+                done.put((number, reply))
             except Exception as error:  # a bug: it is raised again where its traceback is seen
                 done.put((number, error))
 

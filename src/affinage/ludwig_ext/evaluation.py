@@ -9,7 +9,7 @@ from ludwig.utils.metric_utils import TrainerMetric
 
 from affinage.generation import answer_all, evaluation_mode
 from affinage.ludwig_ext import checkpoints
-from affinage.ludwig_ext.batches import Rows, collate
+from affinage.ludwig_ext.batches import Row, Rows, collate
 from affinage.ludwig_ext.model import loss_metrics
 
 if TYPE_CHECKING:
@@ -77,16 +77,18 @@ class Evaluations:
 
     def loss(self, rows: Rows) -> float:
         """Mean loss per answer token (nats) over the rows, or over the first `trainer.eval_steps` batches."""
-        trainer, nll, tokens = self.trainer, 0.0, 0
-        steps, size = getattr(trainer.config, "eval_steps", None), trainer.eval_batch_size
-        evaluated = rows.rows if steps is None else rows.rows[: steps * size]
-        evaluated = sorted(evaluated, key=lambda row: len(row.ids))  # like lengths together need little padding
+        trainer, nll, tokens, size = self.trainer, 0.0, 0, self.trainer.eval_batch_size
+        evaluated = sorted(self._evaluated(rows), key=lambda row: len(row.ids))  # like lengths need little padding
         with evaluation_mode(trainer.dist_model), torch.no_grad():
             for start in range(0, len(evaluated), size):
                 batch = collate(evaluated[start : start + size], trainer.model.special.pad)
                 nll += trainer.nll(batch).item()
                 tokens += batch.answer_tokens
         return nll / tokens
+
+    def _evaluated(self, rows: Rows) -> list[Row]:
+        steps = getattr(self.trainer.config, "eval_steps", None)
+        return rows.rows if steps is None else rows.rows[: steps * self.trainer.eval_batch_size]
 
     def _samples(self) -> list[dict[str, str]]:
         """Answers to the first validation rows, as text."""
@@ -107,7 +109,7 @@ class Evaluations:
 
     def _sample_tokens(self) -> int:
         """How long a sample may get: each of its tokens is a call of the model, which counts as many tokens."""
-        evaluated = sum(len(row.ids) for row in self.validation.rows) if self.validation else 0
+        evaluated = sum(len(row.ids) for row in self._evaluated(self.validation)) if self.validation else 0
         affordable = int(SAMPLE_SHARE * evaluated / (SAMPLES + self.trainer.call_cost))
         return max(FEWEST_SAMPLE_TOKENS, min(SAMPLE_TOKENS, affordable))
 

@@ -57,9 +57,8 @@ def stage(publication: Publication, keep_card: str = "") -> Path:
 
 def sources(publication: Publication) -> dict[str, Path]:
     """The files that the folder is made from, weights and evaluations, by name."""
-    return {name: path for name, path in weights(publication).items() if isinstance(path, Path)} | _evaluations(
-        publication.run
-    )
+    files = {name: path for name, path in weights(publication).items() if isinstance(path, Path)}
+    return files | _evaluations(publication.run)
 
 
 def write_folder(folder: Path, contents: Contents) -> Path:
