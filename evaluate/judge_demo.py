@@ -23,11 +23,11 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
 
 def main(argv: list[str] | None = None) -> int:
     arguments, others = parse(argv)
-    from affinage.judging.demo_server import DEMO_JUDGE, DemoServer
+    from affinage.judging.demo_server import DEMO_JUDGE, demo_judge
 
     stderr.print("[bold white on red] DEMO [/] rules stand in for a language model; no number says anything about one")
     script = Path(__file__).with_name("judge.py")
-    with DemoServer() as server:
+    with demo_judge() as server:
         asked = ["--run", arguments.run, "--results", str(arguments.results)]
         server_options = ["--host", server.url, "--judge", DEMO_JUDGE]
         return subprocess.run([sys.executable, str(script), *asked, *others, *server_options], check=False).returncode

@@ -1,73 +1,12 @@
-"""A server on this machine that answers as Ollama does, with rules in the place of a model: for demonstrations."""
+"""The judge of `make judge-demo`: rules behind a server that answers as Ollama does."""
 
-import contextlib
-import hashlib
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
-
+from affinage.demo_server import DemoServer, digest_of
 from affinage.judging.demo_rules import judged_by_rules
 
 DEMO_JUDGE = "demo-judge:latest"
-DIGEST = hashlib.sha256(DEMO_JUDGE.encode()).hexdigest()
+DIGEST = digest_of(DEMO_JUDGE)
 
 
-class DemoServer:
-    """Serves the one model DEMO_JUDGE on 127.0.0.1, at a free port, until the `with` block ends."""
-
-    def __init__(self) -> None:
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else every answer takes 40 ms
-
-    def handle(self) -> None:
-        with contextlib.suppress(OSError):
-            super().handle()
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        models = [{"name": DEMO_JUDGE, "model": DEMO_JUDGE, "digest": DIGEST}]
-        answers: dict[str, dict[str, Any]] = {"/api/version": {"version": "0.0.0"}, "/api/tags": {"models": models}}
-        self._send(answers.get(self.path))
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if self.path == "/api/show":
-            self._send({"details": {"family": "rules"}, "model_info": {}, "capabilities": ["completion"]})
-        elif self.path == "/api/chat":
-            self._send(_chat(body))
-        else:
-            self._send(None)
-
-    def _send(self, answer: dict[str, Any] | None) -> None:
-        content = json.dumps(answer or {"error": "not found"}).encode()
-        self.send_response(404 if answer is None else 200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
-def _chat(body: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a question; without messages, as when a model is loaded or freed, an empty one."""
-    asked = body.get("messages")
-    content = json.dumps(judged_by_rules(asked, body.get("format")), ensure_ascii=False) if asked else ""
-    message = {"role": "assistant", "content": content}
-    reason = "stop" if asked else "load"
-    counts = {"prompt_eval_count": sum(len(one["content"]) for one in asked) // 4 if asked else 0}
-    return {"model": body["model"], "message": message, "done": True, "done_reason": reason, "eval_count": 1, **counts}
+def demo_judge() -> DemoServer:
+    """A server of DEMO_JUDGE; `with` starts and stops it."""
+    return DemoServer(DEMO_JUDGE, judged_by_rules)

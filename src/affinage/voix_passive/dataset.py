@@ -19,12 +19,13 @@ def write_dataset(folder: Path, seed: int) -> Path:
     rows = make_rows(seed)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / FILE_NAME, text)
-    _replace(folder / "README.md", dataset_card(rows, seed, hashlib.sha256(text.encode()).hexdigest()))
+    write_whole(folder / FILE_NAME, text)
+    write_whole(folder / "README.md", dataset_card(rows, seed, hashlib.sha256(text.encode()).hexdigest()))
     return folder / FILE_NAME
 
 
-def _replace(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Writes the text (UTF-8) under a temporary name, then renames it into place."""
     temporary = path.with_name(path.name + ".partial")
     temporary.write_text(text, encoding="utf-8", newline="\n")
     temporary.replace(path)

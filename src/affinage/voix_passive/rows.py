@@ -57,14 +57,14 @@ def make_rows(seed: int) -> list[dict]:
     seen: set[Triple] = set()
     rows: list[dict] = []
     for split, count in GROUPS.items():
-        triples = _draw_triples(rng, count, split == 2, seen)
+        triples = draw_triples(rng, count, split == 2, seen)
         part = [row for triple in triples for row in _group_rows(rng, triple, split)]
         rng.shuffle(part)
         rows += part
     return [{"id": f"vp-{number:04d}", **row} for number, row in enumerate(rows, start=1)]
 
 
-def _draw_triples(rng: Random, count: int, held_out: bool, seen: set[Triple]) -> list[Triple]:
+def draw_triples(rng: Random, count: int, held_out: bool, seen: set[Triple]) -> list[Triple]:
     """`count` new triples, the fields of the lexicon in turn; adds them to `seen`."""
     drawn: list[Triple] = []
     while len(drawn) < count:
@@ -82,8 +82,8 @@ def _draw_triples(rng: Random, count: int, held_out: bool, seen: set[Triple]) ->
 
 
 def _group_rows(rng: Random, triple: Triple, split: int) -> Iterator[dict]:
-    singular = _draw_clause(rng, triple, plural_object=False)
-    other = _draw_clause(rng, triple, plural_object=rng.random() < 0.5)
+    singular = draw_clause(rng, triple, plural_object=False)
+    other = draw_clause(rng, triple, plural_object=rng.random() < 0.5)
     clauses = {
         "passive": rng.choice((singular, other)),
         "active": other,
@@ -102,7 +102,8 @@ def _group_rows(rng: Random, triple: Triple, split: int) -> Iterator[dict]:
         }
 
 
-def _draw_clause(rng: Random, triple: Triple, plural_object: bool) -> Clause:
+def draw_clause(rng: Random, triple: Triple, plural_object: bool) -> Clause:
+    """A clause about these three, with the determiners, the number of the subject and the tense drawn."""
     subject, verb, patient = triple
     return Clause(
         draw_phrase(rng, subject, rng.random() < 0.35),

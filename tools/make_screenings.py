@@ -1,0 +1,28 @@
+"""Writes datasets/extraction, French announcements of screenings, and its card; the same seed gives the same bytes.
+
+python tools/make_screenings.py
+"""
+
+import argparse
+from pathlib import Path
+
+from affinage.console import next_command, run_script, stdout
+from affinage.paths import DATASETS, display
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes extraction.jsonl and README.md into the output folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output-dir", type=Path, default=DATASETS / "extraction")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args(argv)
+    from affinage.cinema_demo.dataset import write_screenings
+
+    path, rows = write_screenings(arguments.output_dir, arguments.seed)
+    stdout.print(f"{display(path)}: {rows} announcements")
+    next_command("make train CONFIG=ludwig_configs/extraction/petit-llama-lora.yaml")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
