@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     from affinage import predictions, subjects
 
     if run:
-        subject = subjects.open_run(run, dataset)
+        subject = subjects.open_to_evaluate(run, dataset)
     else:
         subject = subjects.open_adapter(arguments.adapter, config, dataset, results)
     suite, request = request_of(arguments, subject.task)

@@ -95,8 +95,10 @@ def prepare(arguments: argparse.Namespace, run: "Run") -> "Judging":
     from affinage.judging.forms import form_of
     from affinage.judging.run import Judging
     from affinage.judging.settings import settings_of
+    from affinage.model_types import refuse_encoder
     from affinage.scoring import load_suite, predictions_of, read_predictions
 
+    refuse_encoder(run, "be judged: a label is right or wrong")
     suite = load_suite(run.manifest["task"], arguments.suite)
     given = {
         "model": arguments.judge and list(dict.fromkeys(arguments.judge)),

@@ -1,6 +1,7 @@
 """Tiny random models of real architectures, and Ludwig trainers on them, for every test that needs one."""
 
 import atexit
+import multiprocessing
 import os
 import random
 import shutil
@@ -30,6 +31,10 @@ Path(os.environ["XDG_CACHE_HOME"], "affinage", "llama-cpp").symlink_to(CACHES / 
 # `make test` hands these down, and a make that a test runs would announce its folders on standard output.
 for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
     os.environ.pop(inherited, None)
+
+# One server forks the processes of every test of a worker; what it has loaded, they need not load again.
+LOADED = ["affinage.kfold", "affinage.sweeps", "affinage.training", "affinage.judging.panel", "matplotlib.pyplot"]
+multiprocessing.get_context("forkserver").set_forkserver_preload([*LOADED, "ollama"])
 
 TEMPLATE = "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
 WORDS = "le chat la souris un livre une pomme mange lit voit rouge grand petit jardin maison soleil".split()

@@ -267,9 +267,9 @@ def main() -> None:
     arguments = parser.parse_args()
     responder: Responder = smallest_answer
     if arguments.rules:
-        from archives_responder import ArchivesResponder  # beside this script
+        from affinage.archives_demo.careful_reader import CarefulReader
 
-        responder = ArchivesResponder()
+        responder = CarefulReader()
     models = (arguments.model,)
     options = {"port": arguments.port, "delay_s": arguments.delay, "slots": arguments.slots}
     with OllamaServer(responder, models=models, **options) as server:

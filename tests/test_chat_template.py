@@ -68,8 +68,8 @@ def check(config, tokenizer, user, system):
     assert text == opening + trained[0]
 
 
-@pytest.mark.parametrize("path", shipped["SHIPPED"], ids=shipped["name"])
-def test_every_shipped_config_chats_with_the_prompt_of_training(path: Path, affinage, tiny_model):
+@pytest.mark.parametrize("path", shipped["OF_CAUSAL"], ids=shipped["name"])
+def test_every_shipped_config_of_a_causal_model_chats_with_the_prompt_of_training(path: Path, affinage, tiny_model):
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
     config = ModelConfig.from_dict(given | {"base_model": tiny_model(*STAND_INS[given["base_model"]])})
     tokenizer = with_template(config, loaded(config))

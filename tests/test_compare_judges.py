@@ -12,7 +12,7 @@ from affinage.comparison.judges import judges_table
 from affinage.comparison.page import compare, page_path, render, write_page
 from affinage.errors import AffinageError
 from affinage.judging.demo_rules import read_fields
-from affinage.judging.demo_server import DEMO_JUDGE, DemoServer
+from affinage.judging.demo_server import DEMO_JUDGE, demo_judge
 from affinage.paths import ROOT
 from affinage.runs import write_jsonl
 
@@ -71,7 +71,7 @@ def results(tmp_path_factory):
             ask(folder, who)
     first = next(results.glob(f"*/*/{NAMES[0]}"))
     ask(first, "two", "--mode", "pairwise")
-    with DemoServer() as server:
+    with demo_judge() as server:
         judge([*where(first), "--host", server.url, "--judge", DEMO_JUDGE])
     return results
 

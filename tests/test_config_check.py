@@ -9,6 +9,7 @@ import yaml
 from affinage.paths import CONFIGS
 
 SHIPPED = sorted(CONFIGS.rglob("*.yaml"))
+OF_LANGUAGE_MODELS = [path for path in SHIPPED if "\nmodel_type: llm\n" in path.read_text(encoding="utf-8")]
 BASE = """\
 model_type: llm
 base_model: models/petit-llama
@@ -81,7 +82,7 @@ UNKNOWN = [
     ("    decay: cosine", "    decay_rates: 1", ["Did you mean 'decay_rate'?"]),
 ]
 VALUES = [
-    ("model_type: llm", "model_type: ecd", ["'model_type' is the text 'ecd'. Allowed: llm."]),
+    ("model_type: llm", "model_type: gbm", ["'model_type' is the text 'gbm'. Allowed: llm, ecd."]),
     ("base_model: models/petit-llama", "base_model: 7", ["'base_model' is 7. Allowed: text."]),
     ("base_model: models/petit-llama", "base_model:", ["'base_model' is empty. Allowed: text. " + NOT_NULL]),
     ("  bits: 4", "  bits: 5", ["'quantization.bits' is 5. Allowed: 4, 8."]),
@@ -166,7 +167,7 @@ def test_one_mistake_gives_one_problem_with_its_line(check, line, wrong, words):
 @pytest.mark.parametrize(
     ("line", "line_number", "words"),
     [
-        ("model_type: llm\n", 1, "the key 'model_type' is missing. Allowed: llm."),
+        ("model_type: llm\n", 1, "the key 'model_type' is missing. Allowed: llm, ecd."),
         ("base_model: models/petit-llama\n", 1, "the key 'base_model' is missing. Allowed: text."),
         ("  type: lora\n", 5, "'adapter' has no key 'type'. Allowed: lora, adalora"),
         ("  type: finetune\n", 22, "'trainer' has no key 'type'. Allowed: none, finetune"),
@@ -243,7 +244,7 @@ def collapsed(text):
     return "".join(line.strip() + "\n" for line in text.splitlines())
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OF_LANGUAGE_MODELS, ids=lambda path: path.stem)
 def test_a_tutorial_that_lost_its_indentation_is_told_so(check, path):
     # fault: `quantization:` above an unindented `bits: 4` is an empty section and a key nobody reads, without an error
     text = collapsed(path.read_text(encoding="utf-8"))

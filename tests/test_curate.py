@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from affinage.archives_demo.careful_reader import CarefulReader
 from affinage.archives_demo.mailbox import make_threads
 from affinage.console import run_script
 from affinage.data import dataset_files, load_splits
@@ -21,7 +22,6 @@ from affinage.paths import DATASETS, ROOT
 
 HERE = Path(__file__).parent
 OllamaServer = runpy.run_path(str(HERE / "ollama_server.py"))["OllamaServer"]
-ArchivesResponder = runpy.run_path(str(HERE / "archives_responder.py"))["ArchivesResponder"]
 SCRIPT = ROOT / "tools" / "curate.py"
 main = runpy.run_path(str(SCRIPT))["main"]
 TRUTH = {
@@ -31,7 +31,7 @@ TRUTH = {
 
 @pytest.fixture(scope="module")
 def server():
-    with OllamaServer(ArchivesResponder()) as server:
+    with OllamaServer(CarefulReader()) as server:
         yield server
 
 

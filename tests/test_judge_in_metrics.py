@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from affinage.errors import AffinageError
-from affinage.judging.demo_server import DEMO_JUDGE, DemoServer
+from affinage.judging.demo_server import DEMO_JUDGE, demo_judge
 from affinage.judging.in_metrics import judge_section, record, with_judges
 from affinage.paths import ROOT
 
@@ -76,7 +76,7 @@ def test_a_panel_is_added_beside_its_judges(evaluated):
 def test_the_demo_is_never_written_there(evaluated):
     predictions, call = evaluated
     call(score)
-    with DemoServer() as server:
+    with demo_judge() as server:
         call(judge, "--host", server.url, "--judge", DEMO_JUDGE)
     call(score)
     assert "judge" not in metrics_of(predictions) and "demo" not in predictions.with_name("metrics.json").read_text()

@@ -49,7 +49,6 @@ class Killed:
 
     def __init__(self, server, results, monkeypatch):
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["affinage.judging.panel", "matplotlib.pyplot", "ollama"])
         self.server, self.summary = server, results / "alone/config/20260101-000000" / SUMMARY
         monkeypatch.setattr(sys, "argv", ["judge.py", *options(results, "--host", server.url)])
 

@@ -19,7 +19,6 @@ from affinage.series import find_series
 
 TRAINER = {"type": "finetune", "epochs": 3, "batch_size": 4, "eval_batch_size": 8, "learning_rate": 0.02}
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["affinage.kfold"])
 
 
 def write_project(folder, base_model, rows, **sections):

@@ -147,7 +147,7 @@ def test_code_that_comes_with_a_model_keeps_its_ids_out_of_the_cache(affinage, l
 
 @pytest.mark.slow
 def test_losses_are_the_same_to_the_bit_without_cold_and_warm(llm_config, sentences, tmp_path, monkeypatch, encoded):
-    from affinage import training
+    from affinage import token_lengths, training
     from affinage.reproduce import losses
 
     rows = sentences(24)
@@ -162,7 +162,7 @@ def test_losses_are_the_same_to_the_bit_without_cold_and_warm(llm_config, senten
         encoded.clear()
         with monkeypatch.context() as patch:
             if start == "without":
-                patch.setattr(training, "dataset_ids", lambda *_: None)
+                patch.setattr(token_lengths, "dataset_ids", lambda *_: None)
             outcome = training.train(training.plan(path, str(tmp_path / "rows.jsonl")), tmp_path / "results")
         seen.append((losses(outcome.run.folder), outcome.run.manifest["training"]["evaluations"]))
         assert len(encoded) >= 96 if start == "without" else len(encoded) < 5

@@ -49,8 +49,8 @@ def check_template(config):
     assert go["execute"](template, talk[0]["content"], talk) == expected
 
 
-@pytest.mark.parametrize("path", shipped["SHIPPED"], ids=shipped["name"])
-def test_ollama_asks_with_the_prompt_of_training(path, affinage, tiny_model):
+@pytest.mark.parametrize("path", shipped["OF_CAUSAL"], ids=shipped["name"])
+def test_ollama_asks_a_causal_model_with_the_prompt_of_training(path, affinage, tiny_model):
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
     stand_in = tiny_model(*shipped["STAND_INS"][given["base_model"]])
     check_template(ModelConfig.from_dict(given | {"base_model": stand_in}))

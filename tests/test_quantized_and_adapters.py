@@ -129,11 +129,3 @@ def test_trainer_settings_without_effect_are_refused_all_at_once(affinage, llm_c
         ModelConfig.from_dict(llm_config(trainer=section))
     for key in ("trainer.model_soup", "trainer.compile", "trainer.optimizer.type"):
         assert key in str(error.value)
-
-
-@pytest.mark.parametrize("kind", ["dpo", "kto", "orpo", "grpo"])
-def test_alignment_trainers_that_would_only_fine_tune_are_refused(kind, affinage, llm_config):
-    from ludwig.schema.model_types.base import ModelConfig
-
-    with pytest.raises(AffinageError, match=rf"trainer\.type: '{kind}'"):
-        ModelConfig.from_dict(llm_config(adapter=None, trainer={"type": kind}))

@@ -18,7 +18,11 @@ def errors(affinage):
 
     from affinage.schema import strict_schema
 
-    return lambda config: [error.message for error in get_validator()(strict_schema()).iter_errors(config)]
+    def found(config):
+        schema = strict_schema(config.get("model_type", "llm"))
+        return [error.message for error in get_validator()(schema).iter_errors(config)]
+
+    return found
 
 
 def sections(schema, place=""):
@@ -182,4 +186,6 @@ def test_the_editor_schema_is_what_the_tool_writes_and_says_the_same(errors, aff
             else {k: plain(v) for k, v in node.items()}
         )
 
-    assert {key: plain(schema[key]) for key in strict_schema()} == json.loads(json.dumps(strict_schema()))
+    for branch, kind in (("then", "ecd"), ("else", "llm")):
+        assert plain(schema[branch]) == json.loads(json.dumps(strict_schema(kind)))
+    assert schema["if"]["properties"] == {"model_type": {"const": "ecd"}}

@@ -9,7 +9,9 @@ import yaml
 
 from affinage.paths import CONFIGS, ROOT
 
-SHIPPED = sorted(CONFIGS.rglob("*.yaml"))
+EVERY = sorted(CONFIGS.rglob("*.yaml"))
+# Of language models; those of encoders are trained in test_encoder_runs.
+SHIPPED = [path for path in EVERY if "\nmodel_type: ecd\n" not in path.read_text(encoding="utf-8")]
 EXPECTED = {
     "voix-passive/petit-llama-qlora",
     "voix-passive/petit-llama-lora",
@@ -18,13 +20,52 @@ EXPECTED = {
     "alpaca/llama-3.1-8b-qlora",
     "alpaca/gpt2-lora",
     "quizz/petit-llama-lora",
+    "quizz/flan-t5-base-lora",
+    "quizz/mistral-7b-instruct-qlora",
+    "archives-demo/llama-3.1-8b-qlora",
+    "medquad/gpt2-medium-full",
+    "medquad/gpt2-medium-lora",
+    "sentiment/bloomz-3b-lora-8bit",
+    "sentiment/petit-llama-lora",
+    "sentiment/bert-base",
+    "sentiment/sentence-bert",
+    "extraction/bloomz-3b-lora-8bit",
+    "extraction/petit-llama-lora",
+    "alignment/llama-3.1-8b-dpo-qlora",
+    "alignment/llama-3.1-8b-kto-qlora",
+    "alignment/mistral-7b-orpo-qlora",
+    "alignment/petit-llama-dpo-lora",
+    "alignment/petit-llama-orpo-lora",
 }
 STAND_INS = {
     "models/petit-llama": ("llama", "plain"),
     "mistralai/Mistral-7B-v0.1": ("mistral", "bos"),
+    "mistralai/Mistral-7B-Instruct-v0.3": ("mistral", "bos"),
     "meta-llama/Llama-3.1-8B": ("llama", "bos"),
+    "meta-llama/Llama-3.1-8B-Instruct": ("llama", "bos"),
     "openai-community/gpt2": ("gpt2", "no_pad"),
+    "openai-community/gpt2-medium": ("gpt2", "no_pad"),
+    "bigscience/bloomz-3b": ("bloom", "plain"),
 }
+OF_CAUSAL = [path for path in SHIPPED if yaml.safe_load(path.read_text(encoding="utf-8"))["base_model"] in STAND_INS]
+
+
+@pytest.fixture(scope="session")
+def stand_in(tiny_model, sentences, tmp_path_factory):
+    """The folder of a tiny model of a base model's architecture; those of encoder-decoders are made here."""
+    from affinage.tiny_models import make_tiny_model
+
+    made = {"google/flan-t5-base": tmp_path_factory.mktemp("t5") / "tiny"}
+
+    def folder(base_model):
+        if base_model not in made:
+            return tiny_model(*STAND_INS[base_model])
+        if not made[base_model].exists():
+            texts = ["### Instruction: Copie la phrase. ### Input: ### Response:", *sentences(20)["output"]]
+            make_tiny_model("t5", texts * 20, made[base_model])
+        return str(made[base_model])
+
+    return folder
 
 
 def name(path: Path) -> str:
@@ -37,10 +78,10 @@ def header(path: Path) -> str:
 
 
 def test_the_configs_that_should_ship_do():
-    assert {name(path) for path in SHIPPED} >= EXPECTED
+    assert {name(path) for path in EVERY} >= EXPECTED
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=name)
+@pytest.mark.parametrize("path", EVERY, ids=name)
 def test_the_header_says_what_how_and_at_what_cost(path):
     text = header(path)
     assert re.search(r"^# Run: +make train", text, re.MULTILINE)
@@ -51,11 +92,11 @@ def test_the_header_says_what_how_and_at_what_cost(path):
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=name)
-def test_holds_only_keys_that_ludwig_knows(path, affinage, tiny_model):
+def test_holds_only_keys_that_ludwig_knows(path, affinage, stand_in):
     from ludwig.schema.model_types.base import ModelConfig
 
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    resolved = ModelConfig.from_dict(config | {"base_model": tiny_model(*STAND_INS[config["base_model"]])}).to_dict()
+    resolved = ModelConfig.from_dict(config | {"base_model": stand_in(config["base_model"])}).to_dict()
 
     def unknown(given, known, where=""):
         if isinstance(given, dict):
@@ -67,18 +108,18 @@ def test_holds_only_keys_that_ludwig_knows(path, affinage, tiny_model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", SHIPPED, ids=name)
-def test_takes_a_step_on_a_stand_in_and_answers_its_test_rows(path, affinage, tiny_model, sentences):
+def test_takes_a_step_on_a_stand_in_and_answers_its_test_rows(path, affinage, stand_in, sentences):
     from affinage import training
 
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    stand_in = tiny_model(*STAND_INS[config["base_model"]])
+    base_model = stand_in(config["base_model"])
     with tempfile.TemporaryDirectory() as folder:
         rows = sentences(160)
         rows["split"] = [0] * 120 + [1] * 20 + [2] * 20
-        rows["instruction"], rows["label"] = "Copie la phrase.", "copie"
+        rows["instruction"], rows["label"], rows["rejected"] = "Copie la phrase.", "copie", rows["input"] + " non"
         data = Path(folder) / "rows.jsonl"
         rows.to_json(data, orient="records", lines=True)
-        overrides = f"base_model={stand_in} trainer.train_steps=1 generation.max_new_tokens=8"
+        overrides = f"base_model={base_model} trainer.train_steps=1 generation.max_new_tokens=8"
         outcome = training.train(training.plan(path, str(data), overrides), Path(folder) / "results")
         assert outcome.run.manifest["training"]["steps"] == 1
         assert outcome.scores["all"]["tuned"]["n"] > 0
@@ -107,6 +148,7 @@ def full_size_checkpoint(config: dict, hidden: int, intermediate: int, layers: i
     [
         ("alpaca/mistral-7b-qlora", {"hidden": 4096, "intermediate": 14336, "layers": 32, "kv": 1024}),
         ("alpaca/llama-3.1-8b-qlora", {"hidden": 4096, "intermediate": 14336, "layers": 32, "kv": 1024}),
+        ("archives-demo/llama-3.1-8b-qlora", {"hidden": 4096, "intermediate": 14336, "layers": 32, "kv": 1024}),
         ("voix-passive/petit-llama-qlora", {"hidden": 192, "intermediate": 320, "layers": 5, "kv": 192}),
     ],
 )

@@ -26,7 +26,6 @@ TRAINER = {
 KINDS = {"lora": {"adapter": {"type": "lora", "dropout": 0.1}}, "full": {"adapter": None}}
 RANDOM_MOMENTS = 14
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["affinage.training"])
 
 
 def begin(config, data, results, suicide=None):

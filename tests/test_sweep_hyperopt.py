@@ -27,7 +27,6 @@ SECTION = {
 }
 IN_A_CONFIG = SECTION | {"executor": {"num_samples": 3}}  # Ludwig's schema has no type of executor but Ray's
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["affinage.sweeps"])
 
 
 @pytest.fixture

@@ -179,7 +179,6 @@ def test_the_least_recently_used_files_go_when_there_are_too_many(tokenizer, pla
 
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["affinage.training"])  # as in test_survival, which shares the server
 
 
 def encode_many(model, caches, limit=None):

@@ -28,6 +28,7 @@ BITS = (4, 8, 16, 32)
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help="a YAML file in ludwig_configs/<task>/")
+    parser.add_argument("--set", default="", help='overrides, such as "base_model=results/tiny-models/quizz-t5"')
     parser.add_argument("--batches", default="1,2,4,16", help="rows in a batch (default: 1,2,4,16)")
     parser.add_argument("--bits", default="4,8,16", help="of the base weights: 4, 8, 16, 32 (default: 4,8,16)")
     parser.add_argument("--steps", type=int, default=5, help="timed in each cell; the first warms up (default: 5)")
@@ -48,7 +49,8 @@ def main(argv: list[str] | None = None) -> None:
     from affinage.footprint import bench, fitting
     from affinage.runs import write_json
 
-    config, (task, name) = read_config(config_path), task_and_name(config_path)
+    config = fitting.with_overrides(read_config(config_path), arguments.set, display(config_path))
+    task, name = task_and_name(config_path)
     fitting.check(config_path, config)
     cells = [bench.Cell(n, batch, arguments.length, arguments.steps) for n in bits for batch in batches]
     found = []
@@ -59,7 +61,8 @@ def main(argv: list[str] | None = None) -> None:
     folder = results / "bench" / task / name / datetime.now().strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True)
     machine = {"git": environment.git_state(), "packages": environment.versions(), **environment.hardware()}
-    about = {"config": display(config_path), "tokens": arguments.length, "answer_tokens": arguments.length // 2}
+    about = {"config": display(config_path), "set": arguments.set}
+    about |= {"tokens": arguments.length, "answer_tokens": arguments.length // 2}
     write_json(folder / "bench.json", {**about, "results": bench.as_json(found), "environment": machine})
     bench.draw(found, arguments.length, folder / "bench.png")
     show(found, arguments.length)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
 from affinage.paths import ROOT, display, full_dataset
+from affinage.reports import dropped_sentences
 
 GIB = 2**30
 
@@ -35,6 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     seen = preview(plan)
     show_settings(seen.settings)
     show_lengths(seen.splits, plan.dropped)
+    for sentence in dropped_sentences(plan.dropped):
+        stdout.print(f"[yellow]{sentence}[/]")
     show_sample(seen.sample)
     show_curve(seen.curve)
     show_memory(seen.memory)
@@ -69,11 +72,12 @@ def show_lengths(splits: dict, dropped: dict[str, int]) -> None:
         table.add_column(heading, justify="left" if heading in ("split", "part") else "right")
     for name, split in splits.items():
         parts = {"prompt": split.prompt, "answer": split.answer, "both": split.prompt + split.answer}
-        for part, lengths in parts.items():
-            first = [name, f"{len(lengths):,}", f"{dropped[name]:,}"] if part == "prompt" else ["", "", ""]
+        parts = parts if split.answer.any() else {"text": split.prompt}
+        for place, (part, lengths) in enumerate(parts.items(), 1):
+            first = [name, f"{len(lengths):,}", f"{dropped[name]:,}"] if place == 1 else ["", "", ""]
             numbers = [f"{value:.0f}" for value in (*np.percentile(lengths, (50, 95)), lengths.max())]
             table.add_row(
-                *first, part, *numbers, f"{split.cut:,}" if part == "both" else "", end_section=part == "both"
+                *first, part, *numbers, f"{split.cut:,}" if place == len(parts) else "", end_section=place == len(parts)
             )
     stdout.print(table)
 

@@ -40,6 +40,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--retry-failed", action="store_true", help="ask again what had no valid answer")
     parser.add_argument("--replace", action="store_true", help="replace the curated data that is there")
     parser.add_argument("--datasets", type=Path, default=DATASETS, help="where tasks are (default: datasets/)")
+    parser.add_argument("--output", type=Path, help="folder for the rows (default: curated/ beside curate.yaml)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where answers are kept (default: results/)")
     return parser.parse_args(argv)
 
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         file.recipe.concurrency = arguments.concurrency
     kept = arguments.results / "data" / arguments.task / "curation"
     unparsed = kept / ("sample-unparsed.jsonl" if arguments.sample else "unparsed.jsonl")
-    places = Places(folder / "curated", unparsed, kept / "review.csv")
+    places = Places(arguments.output or folder / "curated", unparsed, kept / "review.csv")
     cache = AnswerCache(kept / "answers.jsonl", retry=arguments.retry_failed)
     stderr.print(f"[dim]answers are kept in {shown(cache.path)}: an interrupted run goes on where it stopped[/]")
     with Chat(arguments.host, file.recipe.model, file.recipe.options, think=file.recipe.think, cache=cache) as chat:

@@ -7,8 +7,9 @@ import argparse
 from pathlib import Path
 
 from affinage.console import next_command, run_script, stdout
+from affinage.model_types import baseline_name
 from affinage.paths import RESULTS, display
-from affinage.reports import run_facts, scores_table
+from affinage.reports import preference_sentence, run_facts, scores_table
 from affinage.runs import newest_or_named
 
 
@@ -21,7 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     stdout.print(run_facts(run))
     metrics = run.manifest.get("metrics")
     if metrics:
-        stdout.print(scores_table(metrics["scores"], metrics["rows_in_split"]))
+        stdout.print(scores_table(metrics["scores"], metrics["rows_in_split"], baseline_name(run.manifest)))
+        if sentence := preference_sentence(metrics):
+            stdout.print(sentence)
     picture = run.folder / "plots" / "loss.png"
     if picture.exists():
         stdout.print(f"Loss curve: {display(picture)}")

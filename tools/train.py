@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 
 from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
+from affinage.model_types import baseline_name
 from affinage.paths import CONFIGS, RESULTS, ROOT, display, full_dataset
-from affinage.reports import best_validation_loss, scores_table
+from affinage.reports import best_validation_loss, dropped_sentences, preference_sentence, scores_table
 from affinage.runs import find_run
 
 
@@ -52,10 +53,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def show_plan(plan) -> None:
     rows = ", ".join(f"{name} {len(part):,}" for name, part in plan.splits.items())
-    stderr.print(f"base model {plan.config['base_model']}; rows: {rows}", style="dim")
-    for name, n in plan.dropped.items():
-        if n:
-            stderr.print(f"[yellow]{n} {name} rows have no answer and are left out[/]")
+    from affinage import training
+
+    stderr.print(f"base model {training.kind_of(plan.resolved).base_model(plan.resolved)}; rows: {rows}", style="dim")
+    for sentence in dropped_sentences(plan.dropped):
+        stderr.print(f"[yellow]{sentence}[/]")
 
 
 def show_outcome(outcome, plan, config: Path) -> None:
@@ -66,7 +68,11 @@ def show_outcome(outcome, plan, config: Path) -> None:
             f"({training['cut_answer_tokens']} answer tokens); {len(training['skipped_rows'])} were left out whole.[/]"
         )
     if outcome.scores:
-        stdout.print(scores_table(outcome.scores, run.manifest["metrics"]["rows_in_split"]))
+        stdout.print(
+            scores_table(outcome.scores, run.manifest["metrics"]["rows_in_split"], baseline_name(run.manifest))
+        )
+        if sentence := preference_sentence(run.manifest["metrics"]):
+            stdout.print(sentence)
         show_samples(outcome.records)
     best = best_validation_loss(training)
     loss = "" if best is None else f", validation loss {best:.4f}"
@@ -75,7 +81,8 @@ def show_outcome(outcome, plan, config: Path) -> None:
         f"{training['steps']} steps in {training['seconds']:.0f} s; best at step {training['best_step']}{loss}."
     )
     stdout.print(f"Run folder:  {display(run.folder)}")
-    stdout.print(f"Weights:     {display(run.weights_folder)}")
+    weights = run.weights_folder if run.weights_folder.exists() else run.weights_folder.with_suffix(".safetensors")
+    stdout.print(f"Weights:     {display(weights)}")
     stdout.print(f"Loss curve:  {display(run.folder / 'plots' / 'loss.png')}")
     rate = plan.resolved.trainer.learning_rate
     other = f"trainer.learning_rate={rate / 2:g}" if isinstance(rate, float) else "trainer.learning_rate=0.0001"

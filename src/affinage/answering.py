@@ -14,8 +14,9 @@ from transformers import GenerationConfig, StoppingCriteriaList
 
 from affinage.before_after import base_is_in
 from affinage.errors import AffinageError, Problem
-from affinage.generation import generation_config
+from affinage.generation import generation_config, is_encoder_decoder, room
 from affinage.ludwig_ext import register
+from affinage.model_types import refuse_encoder
 from affinage.prompts import encode
 from affinage.runs import Run
 
@@ -52,6 +53,7 @@ class Answerer:
     @classmethod
     def of_run(cls, run: Run) -> "Answerer":
         """The model that a run left behind; its data is not needed. Raises AffinageError when it left none."""
+        refuse_encoder(run, "answer in words")
         if not any(run.weights_folder.glob("*.safetensors")):
             found = f"left no model behind (status: {run.status})."
             remedy = f"Finish it with make train RESUME={run.folder.name}, or name another run."
@@ -64,7 +66,7 @@ class Answerer:
         """Token ids of a prompt as in training. Raises AffinageError when it leaves no room for an answer."""
         longest = self.tokenizer.model_max_length
         with self._tokenizing:
-            ids = encode([prompt], self.tokenizer)[0]
+            ids = encode([prompt], self.tokenizer, is_encoder_decoder(self._llm.model))[0]
             if len(ids) < min(longest, self.context_length):
                 return ids
             n = max(len(ids), len(self.tokenizer(prompt, verbose=False)["input_ids"]))  # the first may be cut
@@ -102,8 +104,8 @@ class Answerer:
     ) -> "AnswerStream":
         """The answer of one of SIDES to the ids of a prompt (fewer than the context), started at the first piece."""
         settings = copy.deepcopy(settings)
-        room = self.context_length - len(prompt)
-        settings.max_new_tokens = min(settings.max_new_tokens or room, room)
+        left = room(self._llm.model, len(prompt), self.context_length)
+        settings.max_new_tokens = min(settings.max_new_tokens or left, left)
         return AnswerStream(self, side, list(prompt), settings, tuple(stops), seed)
 
     @contextmanager
@@ -225,7 +227,8 @@ class AnswerStream:
             streamer=None if beams else _Streamer(self._put),
             stopping_criteria=StoppingCriteriaList([self._asked_to_stop]),
         )
-        for token in output[0, ids.shape[1] :].tolist() if beams else ():
+        before = 1 if is_encoder_decoder(model) else ids.shape[1]
+        for token in output[0, before:].tolist() if beams else ():
             self._put(token)
 
     def _put(self, token: int) -> None:
@@ -239,7 +242,7 @@ class AnswerStream:
 
 
 class _Streamer:
-    """What transformers hands its tokens to; the first it hands over is the prompt."""
+    """What transformers hands its tokens to; the first it hands over is the prompt, or a decoder's start token."""
 
     def __init__(self, put: Callable[[int], None]) -> None:
         self._put, self._prompt_seen = put, False

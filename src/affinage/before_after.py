@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from peft import PeftModel
 
-from affinage.generation import Answer, answer_all
+from affinage.generation import Answer, answer_all, is_encoder_decoder
 from affinage.metrics import score
 from affinage.prompts import encode, render
 
@@ -37,7 +37,7 @@ def before_after(
     `llm` is Ludwig's model after training and `config` its resolved config. `progress` is told of 2 answers per row.
     """
     prompts = render(config, test)
-    ids = encode(prompts, llm.tokenizer)
+    ids = encode(prompts, llm.tokenizer, is_encoder_decoder(llm.model))
 
     def answer(model: Any) -> list[Answer]:
         return answer_all(model, ids, llm.generation, llm.context_len, batch_size, progress)

@@ -13,6 +13,7 @@ from ludwig.config_validation.validation import get_validator
 
 from affinage.configs import EXPONENT, read_config
 from affinage.errors import AffinageError, Problem
+from affinage.model_types import ECD, LLM
 from affinage.paths import display
 from affinage.schema import SAVED, Schema, strict_schema
 
@@ -23,6 +24,7 @@ TYPES |= {"array": "a list", "object": "a section with keys", "null": "null"}
 RARE = (("defaults",), ("hyperopt",), ("adapters",))  # sections that repeat the keys of others
 NUMBER = re.compile(r"[-+]?[0-9]+([.,][0-9]*)?")
 KEY = re.compile(r"(\w+)\s*:(\s|$)")
+ENCODER = re.compile(rf"^model_type\s*:\s*['\"]?{ECD}\b", re.MULTILINE)
 
 
 class _Finding(NamedTuple):
@@ -34,8 +36,8 @@ class _Finding(NamedTuple):
 
 def check_config(path: Path) -> list[Problem]:
     """Every problem of a config file in the order of its lines; asks no network and loads no model."""
-    where, schema = display(path), strict_schema()
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    where, schema = display(path), strict_schema(ECD if ENCODER.search(text) else LLM)
     try:
         config = read_config(path)
     except AffinageError as error:
@@ -51,9 +53,8 @@ def check_config(path: Path) -> list[Problem]:
 
 def check_overridden(config: dict[str, Any]) -> list[Problem]:
     """Every problem of a config that was without one before SET= changed it."""
-    return [
-        Problem(f"SET {_dotted(finding.place)}".strip(), *finding[1:]) for finding in _findings(config, strict_schema())
-    ]
+    schema = strict_schema(ECD if config.get("model_type") == ECD else LLM)
+    return [Problem(f"SET {_dotted(finding.place)}".strip(), *finding[1:]) for finding in _findings(config, schema)]
 
 
 def _at(where: str, line: int, finding: _Finding) -> Problem:

@@ -1,4 +1,4 @@
-"""Batched generation from a causal language model of transformers, with or without a PEFT adapter."""
+"""Batched generation from a language model of transformers, causal or with an encoder, with or without an adapter."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +10,7 @@ import torch
 from transformers import GenerationConfig
 
 from affinage.errors import AffinageError, Problem
+from affinage.ludwig_ext.batches import right_padded
 
 SAMPLING_ONLY = ("temperature", "top_k", "top_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
@@ -47,18 +48,38 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tenso
     return ids, mask
 
 
+def is_encoder_decoder(model: Any) -> bool:
+    """Whether the model reads a prompt in an encoder, so that what it generates begins without it."""
+    return bool(model.config.is_encoder_decoder)
+
+
+def decoder_start(config: Any) -> int:
+    """The token that a decoder begins with, before any answer, as transformers chooses it."""
+    start = getattr(config, "decoder_start_token_id", None)
+    return config.bos_token_id if start is None else start
+
+
+def room(model: Any, prompt_tokens: int, context_length: int) -> int:
+    """Tokens that an answer can have; below 1 for a prompt that is too long. An encoder takes none of a decoder's."""
+    if is_encoder_decoder(model) and prompt_tokens <= context_length:
+        return context_length
+    return context_length - prompt_tokens
+
+
 def run(
     model: Any, prompts: Sequence[Sequence[int]], config: GenerationConfig, context_length: int, scores: bool = False
 ) -> Any:
-    """What transformers' `generate` returns for left-padded prompts; answers never run past the context.
+    """What transformers' `generate` returns for padded prompts; answers never run past the context.
 
-    Without `scores` that is the ids (batch, sequence); with them, an object with `sequences` and `scores`.
+    Without `scores` that is the ids (batch, sequence); with them, an object with `sequences` and `scores`. A sequence
+    is the prompt and the answer or, from an encoder-decoder, the decoder's start token and the answer.
 
     Raises AffinageError when a prompt fills the context and leaves no room for an answer.
     """
-    ids, mask = left_padded(prompts, config.pad_token_id)
-    room = context_length - ids.shape[1]
-    if room < 1:
+    pad = right_padded if is_encoder_decoder(model) else left_padded
+    ids, mask = pad(prompts, config.pad_token_id)
+    left = room(model, ids.shape[1], context_length)
+    if left < 1:
         raise AffinageError(
             Problem(
                 "prompt",
@@ -69,7 +90,7 @@ def run(
         )
     device = model.get_input_embeddings().weight.device
     config = copy.deepcopy(config)
-    config.max_new_tokens = min(config.max_new_tokens or room, room)
+    config.max_new_tokens = min(config.max_new_tokens or left, left)
     config.output_scores = config.return_dict_in_generate = scores
     with torch.no_grad():
         return model.generate(input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config)
@@ -80,7 +101,7 @@ def answers(
 ) -> list[Answer]:
     """One answer per prompt (a list of ids each), generated as one batch."""
     sequences = run(model, prompts, config, context_length)
-    width = max(len(prompt) for prompt in prompts)
+    width = 1 if is_encoder_decoder(model) else max(len(prompt) for prompt in prompts)
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     return [_answer(sequence[width:].tolist(), ends) for sequence in sequences]
 
@@ -103,6 +124,8 @@ def answer_all(
     results: dict[int, Answer] = {}
     with evaluation_mode(model):
         longest = context_length - (config.max_new_tokens or context_length)
+        if is_encoder_decoder(model):
+            longest = context_length  # a long prompt takes no room from its neighbours' answers
         for chosen in _batches(prompts, order, batch_size, longest):
             batch = answers(model, [prompts[i] for i in chosen], config, context_length)
             results.update(zip(chosen, batch, strict=True))

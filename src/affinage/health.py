@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from affinage.errors import AffinageError, Problem
+
 CAUSES = {
     "not a number": [
         "trainer.learning_rate is too high, or the warmup too short",
@@ -23,6 +25,14 @@ CAUSES = {
 }
 RISE = 0.5  # nats above the best, and half as much again, is no noise of a batch
 MOVE = 0.02  # relative fall below which an epoch has brought nothing
+
+
+def not_a_number(step: int, loss: float) -> AffinageError:
+    """What to raise when the loss of an optimizer step is infinite or not a number."""
+    found = f"the loss is {loss}, so the weights are of no use from here on."
+    return AffinageError(
+        Problem(f"training step {step}", found, remedy=f"Likely causes: {'; '.join(CAUSES['not a number'])}.")
+    )
 
 
 def signs(losses: Sequence[float | None], steps_per_epoch: int) -> list[dict[str, Any]]:

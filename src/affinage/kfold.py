@@ -19,9 +19,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from affinage import data, predictions, preview, scoring, subjects, training
+from affinage.configs import read_config
 from affinage.console import progress_bar_options
 from affinage.curation.splitting import kfold
 from affinage.errors import AffinageError, Problem
+from affinage.model_types import refuse_encoder_config
 from affinage.prompts import render
 from affinage.runs import Run, write_json, write_jsonl
 from affinage.series import Series, create, release_memory, time_left
@@ -39,6 +41,7 @@ def start(config: Path, dataset: str, overrides: str, k: int, seed: int, results
     rows.jsonl in its folder holds all rows with one column per fold, which Ludwig splits by. Raises AffinageError for
     whatever a person must mend: config, data, suite, more folds than groups, too few rows to train on.
     """
+    refuse_encoder_config(read_config(config), str(config), "be trained in folds")
     ready = training.plan(config, dataset, f"{overrides} {NO_SPLIT}")
     asked = scoring.load_suite(ready.task, suite)
     rows = _with_ids(_all_rows(ready))

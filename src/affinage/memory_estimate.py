@@ -9,7 +9,7 @@ from ludwig.utils.torch_utils import get_torch_device
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from affinage.footprint.needs import Footprint
-from affinage.footprint.skeleton import empty_base, freeze, is_quantized, with_adapter
+from affinage.footprint.skeleton import empty_base, freeze, is_quantized, not_quantized, with_adapter
 from affinage.footprint.step import Batch
 from affinage.ludwig_ext.model import parameter_counts
 
@@ -52,8 +52,12 @@ def count_parameters(resolved: Any) -> Parameters:
 
 
 def _quantized_weights(model: Any) -> int:
-    head, kinds = model.get_output_embeddings(), ("Linear", "Conv1D")
-    linear = [module for module in model.modules() if type(module).__name__ in kinds and module is not head]
+    head, kinds, kept = model.get_output_embeddings(), ("Linear", "Conv1D"), set(not_quantized(model))
+    linear = [
+        module
+        for name, module in model.named_modules()
+        if type(module).__name__ in kinds and module is not head and kept.isdisjoint(name.split("."))
+    ]
     return sum(module.weight.numel() for module in linear)
 
 

@@ -3,12 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+NLL = "loss (nats per answer token)"
 
-def loss_curve(steps: list[dict[str, Any]], evaluations: list[dict[str, Any]], best_step: int, path: Path) -> None:
+
+def loss_curve(
+    steps: list[dict[str, Any]], evaluations: list[dict[str, Any]], best_step: int, path: Path, loss_name: str = NLL
+) -> None:
     """Writes a PNG with the training loss of every step, the evaluated losses and the best step.
 
-    `steps` holds {"step", "loss"} and `evaluations` {"step", "train_loss", "validation_loss"}; losses are nats per
-    answer token, on a logarithmic axis.
+    `steps` holds {"step", "loss"} and `evaluations` {"step", "train_loss", "validation_loss"}; losses stand on a
+    logarithmic axis, named `loss_name`.
     """
     import matplotlib
 
@@ -41,7 +45,7 @@ def loss_curve(steps: list[dict[str, Any]], evaluations: list[dict[str, Any]], b
                 va="top",
                 color="#c8501e",
             )
-    axes.set(xlabel="optimizer step", ylabel="loss (nats per answer token)", yscale="log")
+    axes.set(xlabel="optimizer step", ylabel=loss_name, yscale="log")
     axes.grid(alpha=0.25, which="both")
     axes.legend(frameon=False)
     figure.tight_layout()

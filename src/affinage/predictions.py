@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from affinage import encoder_predictions
 from affinage.before_after import base_is_in
+from affinage.encoder_predictions import EncoderSubject
 from affinage.errors import AffinageError, Problem
 from affinage.fewshot import between_examples, examples, with_examples
-from affinage.generation import Answer, answers, evaluation_mode, generation_config
+from affinage.generation import Answer, answers, evaluation_mode, generation_config, is_encoder_decoder, room
 from affinage.ludwig_ext.batches import Row, collate
 from affinage.ludwig_ext.loss import answer_nll_by_row
 from affinage.prompts import encode, render
@@ -38,15 +40,21 @@ class Request:
 
 
 def predict(
-    subject: Subject, request: Request, folder: Path, progress: Callable[[int, int], Any] = lambda done, total: None
+    subject: Subject | EncoderSubject,
+    request: Request,
+    folder: Path,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> Path:
     """Writes predictions.jsonl and generation.json to `folder`; returns the path of the first.
 
     One line per row in the order of the split: prompt, reference, and for each of `base`, `fewshot` (with examples) and
     `tuned` the answer, its tokens, why it stopped ("end" or "length"), its flags ("empty", "limit", "repeats") and the
     summed -log p (nats) of the reference. Answers are kept as they come, so that a run of this that was stopped goes on
-    where it was. Raises AffinageError when a prompt leaves no room for an answer.
+    where it was. Raises AffinageError when a prompt leaves no room for an answer. For encoders, see
+    `encoder_predictions.predict`.
     """
+    if isinstance(subject, EncoderSubject):
+        return encoder_predictions.predict(subject, rows_of(subject, request.split), request, folder, progress)
     started = time.monotonic()
     work = _Work(subject, request)
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +90,8 @@ class _Work:
             asked = with_examples(subject.config, chosen, self.prompts)
             self._next_example = between_examples(subject.config)
             self.systems = {"base": self.prompts, "fewshot": asked, "tuned": self.prompts}
-        self.ids = {system: encode(prompts, self.tokenizer) for system, prompts in self.systems.items()}
+        encoder = is_encoder_decoder(llm.model)
+        self.ids = {system: encode(prompts, self.tokenizer, encoder) for system, prompts in self.systems.items()}
         self.settings = generation_config(llm.generation.to_diff_dict() | request.generation, self.tokenizer)
         self._refuse_full_context()
         self.targets = [
@@ -93,7 +102,7 @@ class _Work:
     def _refuse_full_context(self) -> None:
         context = self.subject.llm.context_len
         for system, prompts in self.ids.items():
-            long = [len(ids) for ids in prompts if len(ids) + (self.settings.max_new_tokens or 1) > context]
+            long = [len(ids) for ids in prompts if self._room(len(ids)) < (self.settings.max_new_tokens or 1)]
             if long:
                 remedy = (
                     "Ask with fewer examples (FEWSHOT=)." if system == "fewshot" else "Lower generation.max_new_tokens."
@@ -104,6 +113,9 @@ class _Work:
                 raise AffinageError(
                     Problem(system, f"{found}; the longest has {max(long)}.", f"{context} in all", remedy)
                 )
+
+    def _room(self, prompt_tokens: int) -> int:
+        return room(self.subject.llm.model, prompt_tokens, self.subject.llm.context_len)
 
     @property
     def fingerprint(self) -> str:
@@ -180,9 +192,9 @@ class _Work:
 
     def _nll(self, model: Any, batch: list[int]) -> list[float | None]:
         """Summed -log p of each reference and its EOS, in nats; None where prompt and reference exceed the context."""
-        prompts, context = self.ids["tuned"], self.subject.llm.context_len
-        fitting = [i for i in batch if len(prompts[i]) + len(self.targets[i]) <= context]
-        rows = [Row(np.array(prompts[i] + self.targets[i]), len(prompts[i])) for i in fitting]
+        prompts, encoder = self.ids["tuned"], is_encoder_decoder(model)
+        fitting = [i for i in batch if len(self.targets[i]) <= self._room(len(prompts[i]))]
+        rows = [Row(np.array(prompts[i] + self.targets[i]), len(prompts[i]), encoder) for i in fitting]
         if not rows:
             return [None] * len(batch)
         nll = answer_nll_by_row(model, collate(rows, self.subject.llm.special.pad).to(model.device))

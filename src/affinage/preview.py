@@ -12,8 +12,11 @@ from ludwig.utils.trainer_utils import get_final_steps_per_checkpoint, get_rende
 from affinage.errors import AffinageError, Problem
 from affinage.ludwig_ext import optimizers
 from affinage.ludwig_ext.batches import Row, Rows
+from affinage.ludwig_ext.config import sequences_per_row
 from affinage.ludwig_ext.schedule import lr_factor, warmup_steps
+from affinage.ludwig_ext.seq2seq import has_encoder
 from affinage.memory_estimate import MemoryEstimate, Parameters, count_parameters, estimate_memory, is_quantized
+from affinage.model_types import is_encoder
 from affinage.token_lengths import (
     SplitTokens,
     check_cuts,
@@ -81,6 +84,10 @@ class Preview:
 
 def preview(plan: "Plan", allow_truncation: bool | None = None) -> Preview:
     """Looks ahead without loading a weight. Raises AffinageError where nothing or too little would be trained."""
+    if is_encoder(plan.resolved):
+        from affinage import encoder_preview
+
+        return encoder_preview.preview_encoder(plan, allow_truncation)
     resolved, tokenizer = plan.resolved, tokenizer_of(plan.resolved)
     known = dataset_ids(resolved, plan.splits, tokenizer)
     splits = {name: tokenize(resolved, rows, tokenizer, known) for name, rows in plan.splits.items()}
@@ -110,6 +117,10 @@ def preview(plan: "Plan", allow_truncation: bool | None = None) -> Preview:
 
 def refuse(plan: "Plan", allow_truncation: bool | None = None) -> None:
     """Raises the AffinageError that `preview` would raise, without the rest of it: for the start of a run."""
+    if is_encoder(plan.resolved):
+        from affinage import encoder_preview
+
+        return encoder_preview.refuse(plan, allow_truncation)
     refuse_truncation(plan, allow_truncation)
     refuse_nothing_trainable(count_parameters(plan.resolved))
     optimizers.refuse(plan.resolved.trainer.optimizer, plan.resolved.adapter is not None)
@@ -145,7 +156,7 @@ def plan_steps(trainer: Any, rows: Rows) -> Steps | None:
         _warmup(trainer.learning_rate_scheduler, total, per_evaluation),
         per_evaluation,
         0 if trainer.skip_all_evaluation else math.ceil(total / per_evaluation),
-        sum(len(row.ids) for row in rows.rows) / per_epoch,
+        sum(len(sequence.ids) for row in rows.rows for sequence in row.learnt) / per_epoch,
     )
 
 
@@ -194,18 +205,24 @@ def pieces(row: Row, tokenizer: Any) -> list[tuple[str, bool]]:
 def _memory(resolved: Any, steps: Steps | None, rows: Rows) -> MemoryEstimate | None:
     if steps is None:
         return None
-    longest, answer = max(len(row.ids) for row in rows.rows), max(row.answer_tokens for row in rows.rows)
-    return estimate_memory(resolved, min(steps.batch, len(rows)), longest, answer)
+    sequences = [sequence for row in rows.rows for sequence in row.learnt]
+    longest, answer = max(len(s.ids) for s in sequences), max(len(s.ids) - s.answer_start for s in sequences)
+    if has_encoder(resolved):
+        longest = answer + max(s.answer_start for s in sequences)
+    if resolved.trainer.type == "orpo":  # it learns prompts as well
+        answer = longest - 1
+    return estimate_memory(resolved, min(steps.batch, len(rows)) * sequences_per_row(resolved), longest, answer)
 
 
 def settings(resolved: Any, parameters: Parameters, steps: Steps | None) -> dict[str, str]:
     """The settings that decide a run, by name, as a person would say them."""
     share = parameters.trainable / parameters.total
+    together = "of the prompt and of the answer" if has_encoder(resolved) else "prompt and answer together"
     shown = {
         "base model": f"{resolved.base_model}, context {context_length(resolved):,} tokens",
         "method": _method(resolved, parameters),
         "trained": f"{parameters.trainable:,} of {parameters.total:,} parameters ({share:.2%})",
-        "row length": f"at most {length_limit(resolved):,} tokens, prompt and answer together",
+        "row length": f"at most {length_limit(resolved):,} tokens, {together}",
     }
     if steps is None:
         return shown | {"batch": "auto: Ludwig looks for the largest that fits, so the steps are not known"}
@@ -245,6 +262,7 @@ def _evaluations(trainer: Any, steps: Steps) -> str:
 def _warnings(resolved: Any, splits: dict[str, SplitTokens]) -> Iterator[str]:
     """What lets a run go on, but not as its author may think."""
     new, context = resolved.generation.max_new_tokens or 0, context_length(resolved)
+    beside_prompt = 0 if has_encoder(resolved) else new
     for name, split in splits.items():
         if split.cut:
             yield (
@@ -252,8 +270,10 @@ def _warnings(resolved: Any, splits: dict[str, SplitTokens]) -> Iterator[str]:
                 f"{split.lost_answers} answers whole; limits of the features cut {split.prompts_cut} prompts and "
                 f"{split.answers_cut} answers)"
             )
-        crowded = int((split.prompt + new > context).sum())
-        if crowded:
+        crowded = int((split.prompt + beside_prompt > context).sum())
+        if crowded and not beside_prompt:
+            yield f"{name}: {crowded} prompts do not fit the context of {context} tokens"
+        elif crowded:
             yield (
                 f"{name}: {crowded} prompts and generation.max_new_tokens {new} do not fit the context of {context} "
                 "tokens together, so their answers may be cut"

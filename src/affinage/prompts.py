@@ -30,7 +30,10 @@ def render(config: Any, rows: pd.DataFrame) -> list[str]:
     return prompts.tolist()
 
 
-def encode(prompts: list[str], tokenizer: Any) -> list[list[int]]:
-    """Token ids of each prompt, with the special tokens that training puts there."""
-    special = SpecialTokens.of(tokenizer)
-    return [special.prompt(tokenizer.encode(prompt, truncation=True)) for prompt in prompts]
+def encode(prompts: list[str], tokenizer: Any, encoder_decoder: bool = False) -> list[list[int]]:
+    """Token ids of each prompt, with the special tokens that training puts there.
+
+    What an encoder cannot take is not cut here, so that whoever asks finds out.
+    """
+    special, cut = SpecialTokens.of(tokenizer, encoder_decoder), not encoder_decoder
+    return [special.prompt(tokenizer.encode(prompt, truncation=cut)) for prompt in prompts]

@@ -5,15 +5,20 @@ from typing import Any
 from rich.table import Table
 
 from affinage.health import sentence
+from affinage.model_types import baseline_name
 from affinage.paths import display
 from affinage.runs import Run
 
 
-def scores_table(scores: dict[str, dict[str, Any]], rows_in_split: int) -> Table:
-    """Exact match (0..1), chrF (0..100) and answers cut at the length limit, base against tuned, for every label."""
+def scores_table(scores: dict[str, dict[str, Any]], rows_in_split: int, baseline: str = "") -> Table:
+    """Exact match (0..1), chrF (0..100) and answers cut at the length limit, base against tuned, for every label.
+
+    `baseline` says what stands for the base of an encoder.
+    """
     n = scores["all"]["tuned"]["n"]
     of = "" if n == rows_in_split else f" of {rows_in_split}, evenly spread"
-    table = Table(title=f"Test split: {n} rows{of}, greedy answers", title_justify="left")
+    answers = f"labels; base: {baseline}" if baseline else "greedy answers"
+    table = Table(title=f"Test split: {n} rows{of}, {answers}", title_justify="left")
     table.add_column("rows")
     headings = ("exact match\nbase", "exact match\ntuned", "chrF\nbase", "chrF\ntuned", "cut\nbase", "cut\ntuned")
     for heading in ("n", *headings):
@@ -24,6 +29,12 @@ def scores_table(scores: dict[str, dict[str, Any]], rows_in_split: int) -> Table
         cells += [str(side["cut"]) for side in pair]
         table.add_row(label, str(pair[1]["n"]), *cells, style="bold" if label == "all" else "")
     return table
+
+
+def dropped_sentences(dropped: dict[str, int]) -> list[str]:
+    """What was left out, a sentence for each split and reason; the keys are "split" or "split: reason"."""
+    named = [(*key.partition(": ")[::2], n) for key, n in dropped.items() if n]
+    return [f"{n} {split} rows are left out: {reason or 'no answer'}" for split, reason, n in named]
 
 
 def runs_table(runs: list[Run]) -> Table:
@@ -54,6 +65,8 @@ def _numbers(manifest: dict[str, Any]) -> list[str]:
     scores = manifest.get("metrics", {}).get("scores", {}).get("all")
     steps = [f"{training['steps']:,}", f"{training['seconds'] / 60:.1f}"] if training else ["-", "-"]
     matches = [f"{scores[side]['exact_match']:.3f}" for side in ("base", "tuned")] if scores else ["-", "-"]
+    if baseline_name(manifest):  # an encoder has no base that answers
+        matches[0] = "-"
     return [*steps, "-" if best is None else f"{best:.4f}", str(scores["tuned"]["n"]) if scores else "-", *matches]
 
 
@@ -112,3 +125,12 @@ def _training_facts(training: dict[str, Any]) -> dict[str, str]:
         "best": "" if best is None else f"step {training['best_step']}, validation loss {best:.4f}",
         "notes": "; ".join(training.get("notes", [])),
     }
+
+
+def preference_sentence(metrics: dict[str, Any]) -> str:
+    """On how many test rows the chosen answer is likelier than the rejected one, before and after; "" if not known."""
+    found = metrics.get("chosen_likelier")
+    if not found:
+        return ""
+    shares = f"{found['base']:.1%} of {found['n']} test rows before training, {found['tuned']:.1%} after"
+    return f"The chosen answer is likelier than the rejected one on {shares}."

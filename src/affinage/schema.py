@@ -1,5 +1,6 @@
 """Ludwig's JSON schema for language models, made strict: no unknown keys, no impossible values."""
 
+import copy
 import functools
 import json
 from collections import Counter
@@ -8,12 +9,16 @@ from typing import Any
 
 from ludwig.config_validation.validation import get_schema
 
+from affinage.encoder_runs import ENCODERS
 from affinage.ludwig_ext import register
+from affinage.model_types import ECD, LLM
 
 Schema = dict[str, Any]
 
 KEPT = "type enum description default required minimum maximum exclusiveMinimum exclusiveMaximum minItems maxItems"
 REQUIRED = ["model_type", "base_model", "input_features", "output_features", "trainer"]
+ENCODER_REQUIRED = ["model_type", "input_features", "output_features", "trainer"]
+ENCODER_SECTIONS = [*ENCODER_REQUIRED, "preprocessing", "backend", "ludwig_version"]
 AT_LEAST_0, AT_LEAST_1, ABOVE_0 = {"minimum": 0}, {"minimum": 1}, {"exclusiveMinimum": 0}
 FRACTION = {"minimum": 0, "maximum": 1}
 AUTO = {"enum": ["auto"]}
@@ -23,7 +28,7 @@ TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
 # What Ludwig leaves untyped or unbounded. Its own type and bounds win, since a key may differ between the types of a
 # section: the 0 that is oft's own `r` stays allowed.
 OVERLAYS: dict[str, Schema] = {
-    "model_type": {"enum": ["llm"]},
+    "model_type": {"enum": [LLM, ECD]},
     "base_model": {"type": "string"},
     "adapter.r": AT_LEAST_1,
     "adapter.alpha": ABOVE_0,
@@ -104,17 +109,38 @@ SAVED = {
 
 
 @functools.cache
-def strict_schema() -> Schema:
-    """A draft-7 schema of every config that Ludwig performs, as plain nested dicts without references.
+def strict_schema(model_type: str = LLM) -> Schema:
+    """A draft-7 schema of every config that is trained here, as plain nested dicts without references.
 
-    Where Ludwig lists the keys of a section, no other key is allowed; a section whose keys depend on its `type` holds
-    one `if`/`then` for each type, of which at most one applies. The dict is made once; leave it as it is.
+    That of encoders (`ecd`) has the one input, its encoders and the one output that their runs take. Where Ludwig lists
+    the keys of a section, no other key is allowed; a section whose keys depend on its `type` holds one `if`/`then` for
+    each type, of which at most one applies. The dict is made once; leave it as it is.
     """
     register()
-    schema = _strict(get_schema("llm"), ())
+    if model_type == ECD:
+        return encoder_schema()
+    schema = _strict(get_schema(LLM), ())
     named = schema["properties"]["adapters"]["properties"]["adapters"]
     named["additionalProperties"] = schema["properties"]["adapter"] | {"type": "object"}
     return schema | {"required": REQUIRED, "description": "A Ludwig config for fine-tuning a language model."}
+
+
+def encoder_schema() -> Schema:
+    """The part of Ludwig's schema for encoders that `encoder_runs` trains: one text, one label."""
+    properties = copy.deepcopy(get_schema(ECD)["properties"])
+    text, label = (properties[key]["items"] for key in ("input_features", "output_features"))
+    _keep_types(text, ("text",))
+    _keep_types(label, ("category",))
+    _keep_types(text["allOf"][0]["then"]["properties"]["encoder"], tuple(ENCODERS))
+    schema = _strict({"type": "object", "properties": {key: properties[key] for key in ENCODER_SECTIONS}}, ())
+    return schema | {"required": ENCODER_REQUIRED, "description": "A Ludwig config for an encoder with a head."}
+
+
+def _keep_types(section: Schema, kept: tuple[str, ...]) -> None:
+    """Leaves, in place, only these of the types that a section may have."""
+    clauses = [(clause["if"]["properties"]["type"]["const"], clause) for clause in section["allOf"]]
+    section["allOf"] = [clause for name, clause in clauses if name in kept]
+    section["properties"]["type"] |= {"enum": list(kept)}
 
 
 def _strict(node: Schema, path: tuple[str, ...]) -> Schema:
@@ -161,8 +187,9 @@ def _variants(node: Schema, path: tuple[str, ...], shared: Schema) -> Iterator[S
 
 
 def editor_schema() -> str:
-    """The schema as a JSON text for an editor: what is the same in several places stands once, in `definitions`."""
-    schema = strict_schema()
+    """Both schemas as a JSON text for an editor: what is the same in several places stands once, in `definitions`."""
+    encoder = {"properties": {"model_type": {"const": ECD}}, "required": ["model_type"]}
+    schema = {"type": "object", "if": encoder, "then": strict_schema(ECD), "else": strict_schema(LLM)}
     definitions: Schema = {}
     shared = _Sharing(schema, definitions).children(schema)
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Affinage config"}

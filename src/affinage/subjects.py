@@ -10,13 +10,17 @@ from huggingface_hub.utils import HfHubHTTPError
 from ludwig.api import LudwigModel
 from peft import PeftConfig, PeftModel
 
-from affinage import training
+from affinage import encoder_predictions, training
 from affinage.configs import read_config, task_and_name
+from affinage.encoder_predictions import EncoderSubject
 from affinage.errors import AffinageError, Problem
 from affinage.ludwig_ext import register
+from affinage.model_types import ECD, refuse_encoder, refuse_encoder_config
 from affinage.paths import RESULTS, display
 from affinage.provenance import describe_data
 from affinage.runs import Run
+
+ENCODER_WEIGHTS = "model_weights.safetensors"  # a file, where Ludwig writes a folder for a language model
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,28 @@ class Subject:
 
 
 def open_run(run: Run, dataset: str = "") -> Subject:
-    """The model a run left behind, with the run's own rows, or those of `dataset`.
+    """The language model a run left behind, with the run's own rows, or those of `dataset`.
 
-    Raises AffinageError for a run that left no model and for data that changed since.
+    Raises AffinageError for a run that left no model, or an encoder, and for data that changed since.
     """
-    if not any(run.weights_folder.glob("*.safetensors")):
+    refuse_encoder(run, "answer in words")
+    splits, described = _rows_of_run(run, dataset)
+    ludwig = LudwigModel.load(str(run.model_folder), backend="local")
+    return Subject(
+        run.folder.name, run.manifest["task"], ludwig.model, ludwig.config_obj, splits, described, run.folder
+    )
+
+
+def open_to_evaluate(run: Run, dataset: str = "") -> Subject | EncoderSubject:
+    """The model a run left behind, whatever its kind; raises what `open_run` raises, but for encoders."""
+    if run.manifest.get("model_type") != ECD:
+        return open_run(run, dataset)
+    return encoder_predictions.load(run, *_rows_of_run(run, dataset))
+
+
+def _rows_of_run(run: Run, dataset: str) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """The rows by split and what they are, of a run that left a model."""
+    if not any((*run.weights_folder.glob("*.safetensors"), *run.model_folder.glob(ENCODER_WEIGHTS))):
         raise AffinageError(
             Problem(
                 f"run {run.folder.name}",
@@ -52,14 +73,8 @@ def open_run(run: Run, dataset: str = "") -> Subject:
     register()
     if dataset:
         config = training.resolve(read_config(run.folder / training.USER_CONFIG), str(run.folder))
-        splits, described = _rows(run.manifest["task"], dataset, config)
-    else:
-        plan = training.plan_again(run)
-        splits, described = plan.splits, run.manifest["data"]
-    ludwig = LudwigModel.load(str(run.model_folder), backend="local")
-    return Subject(
-        run.folder.name, run.manifest["task"], ludwig.model, ludwig.config_obj, splits, described, run.folder
-    )
+        return _rows(run.manifest["task"], dataset, config)
+    return training.plan_again(run).splits, run.manifest["data"]
 
 
 def open_adapter(adapter: str, config_path: Path, dataset: str = "", results: Path = RESULTS) -> Subject:
@@ -70,6 +85,7 @@ def open_adapter(adapter: str, config_path: Path, dataset: str = "", results: Pa
     register()
     task, _ = task_and_name(config_path)
     given = read_config(config_path)
+    refuse_encoder_config(given, str(config_path), "take an adapter alone")
     trained_on = _peft_config(adapter).base_model_name_or_path
     if Path(str(trained_on)).name != Path(given["base_model"]).name:
         raise AffinageError(
@@ -102,7 +118,7 @@ def _rows(task: str, dataset: str, config: Any) -> tuple[dict[str, pd.DataFrame]
     return splits, describe_data(dataset, files, splits, dropped)
 
 
-def rows_of(subject: Subject, split: str) -> pd.DataFrame:
+def rows_of(subject: Subject | EncoderSubject, split: str) -> pd.DataFrame:
     """The rows of one split. Raises AffinageError, naming the splits there are, when that one has none."""
     rows = subject.splits.get(split)
     if rows is None or rows.empty:

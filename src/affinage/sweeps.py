@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from affinage import training
 from affinage.config_check import check_overridden
-from affinage.configs import apply_overrides
+from affinage.configs import apply_overrides, read_config
 from affinage.console import progress_bar_options
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.memory_estimate import count_parameters
+from affinage.model_types import refuse_encoder_config
 from affinage.optuna_search import AT_RANDOM, Search
 from affinage.paths import display
 from affinage.preview import refuse_nothing_trainable
@@ -35,6 +36,7 @@ def start(config: Path, dataset: str, overrides: str, file: Path, results: Path)
     Of a search those trials are checked that need no result of others. Raises one AffinageError for everything that a
     person must mend in the file, and another for trials that cannot be trained or give no validation loss to rank by.
     """
+    refuse_encoder_config(read_config(config), str(config), "be swept")
     ready = training.plan(config, dataset, overrides)
     sweep = read_sweep(file, _check_of(ready), [feature.name for feature in ready.resolved.output_features])
     _check_trials(sweep, config, dataset, overrides)

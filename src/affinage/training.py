@@ -14,22 +14,18 @@ from ludwig.api import LudwigModel
 from ludwig.callbacks import Callback
 from ludwig.error import LudwigError
 from ludwig.schema.model_types.base import ModelConfig
-from tqdm import tqdm
 from transformers import AutoConfig
 
-from affinage import data, health, plots, provenance, trackers
-from affinage.before_after import before_after, choose_rows, scores
+from affinage import data, encoder_runs, health, language_runs, plots, provenance, trackers
+from affinage.before_after import choose_rows, scores
 from affinage.config_check import check_config, check_overridden
 from affinage.configs import apply_overrides, read_config, task_and_name
-from affinage.console import progress_bar_options
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.ludwig_ext import register
-from affinage.ludwig_ext.tokenizer import EncodedBeforehand
-from affinage.prompts import prompt_columns
 from affinage.runs import Run, create_run, write_json, write_jsonl
-from affinage.token_lengths import dataset_ids
 
 USER_CONFIG = "user_config.yaml"
+KINDS: dict[str, Any] = {"llm": language_runs, "ecd": encoder_runs}  # by model_type: what only such runs have
 SEED = 42  # Ludwig's own default; a run is repeated with the same one
 
 
@@ -61,8 +57,8 @@ def plan(config_path: Path, dataset: str = "", overrides: str = "") -> Plan:
     """Reads config and data and fits one to the other. Raises AffinageError for whatever a person must mend."""
     register()
     task, name = task_and_name(config_path)
+    raise_all(check_config(config_path))  # first: it explains more of what cannot be read
     config = read_config(config_path)
-    raise_all(check_config(config_path))
     where = str(config_path)
     if overrides:
         config = apply_overrides(config, overrides, resolve(config, where).to_dict())
@@ -73,7 +69,10 @@ def plan(config_path: Path, dataset: str = "", overrides: str = "") -> Plan:
 
 def _fit_data(task: str, name: str, config: dict[str, Any], dataset: str, where: str, make: str) -> Plan:
     resolved = resolve(config, where)
-    check_base_model(resolved.base_model, resolved.trust_remote_code)
+    kind = kind_of(resolved)
+    kind.refuse(resolved)
+    check_base_model(kind.base_model(resolved), trusts_code(resolved))
+    kind.refuse_base(resolved)
     files, splits, dropped = read_task(task, dataset, resolved)
     data.check_rows(splits)
     return Plan(task, name, config, resolved, dataset, files, splits, dropped, make)
@@ -89,6 +88,16 @@ def resolve(config: dict[str, Any], where: str) -> Any:
     except (LudwigError, KeyError, ImportError) as error:  # ImportError: an optimizer of a package that is not there
         reason = str(error).strip().splitlines()[0]
         raise AffinageError(Problem(where, f"Ludwig refuses this config: {reason}")) from error
+
+
+def kind_of(resolved: Any) -> Any:
+    """The module of what only runs of this `model_type` have."""
+    return KINDS[resolved.model_type]
+
+
+def trusts_code(resolved: Any) -> bool:
+    """Whether a resolved config lets the base model bring code of its own; that of an encoder never does."""
+    return getattr(resolved, "trust_remote_code", False)
 
 
 def check_base_model(base_model: str, trust_remote_code: bool = False) -> None:
@@ -117,9 +126,7 @@ def read_task(task: str, dataset: str, resolved: Any) -> tuple[list[Path], dict[
     else:
         files = data.dataset_files(task, dataset)
         splits = data.load_splits(files, resolved, SEED)
-    answer = resolved.output_features[0].column
-    data.check_columns(splits, [*prompt_columns(resolved), answer])
-    return files, splits, data.drop_rows_without_answer(splits, answer)
+    return files, splits, kind_of(resolved).keep_useful(splits, resolved)
 
 
 def train(ready: Plan, results: Path) -> Outcome:
@@ -129,7 +136,8 @@ def train(ready: Plan, results: Path) -> Outcome:
 
 def start(ready: Plan, results: Path, **entries: Any) -> Run:
     """A new run folder that says what is going to run; `entries` go into its manifest."""
-    files = {"config.yaml": _yaml(ready.resolved.to_dict()), USER_CONFIG: _yaml(ready.config)}
+    kind, files = kind_of(ready.resolved), {"config.yaml": _yaml(ready.resolved.to_dict())}
+    files[USER_CONFIG] = _yaml(ready.config)
     return create_run(
         ready.task,
         ready.name,
@@ -137,9 +145,10 @@ def start(ready: Plan, results: Path, **entries: Any) -> Run:
         files,
         make=ready.make,
         data=_describe_data(ready),
-        base_model=provenance.describe_base_model(ready.resolved.base_model, ready.resolved.trust_remote_code),
+        base_model=provenance.describe_base_model(kind.base_model(ready.resolved), trusts_code(ready.resolved)),
         seed=SEED,
         environment=provenance.describe_environment(),
+        **kind.manifest_entries(ready),
         **entries,
     )
 
@@ -231,12 +240,11 @@ class _TrainerSeen(Callback):
 def _fit(run: Run, ready: Plan, callbacks: Sequence[Callback]) -> Any:
     """Trains through LudwigModel, and records steps, losses, tokens, seconds and peak memory."""
     started, seen = time.monotonic(), _TrainerSeen()
-    encoded = EncodedBeforehand(ready.resolved.base_model, dataset_ids(ready.resolved, ready.splits))
     ludwig = LudwigModel(
         ready.config,
         logging_level=logging.INFO,
         backend=ready.config.get("backend", "local"),
-        callbacks=[seen, encoded, *callbacks],
+        callbacks=[seen, *kind_of(ready.resolved).callbacks(ready), *callbacks],
     )
     try:
         ludwig.train(
@@ -249,19 +257,20 @@ def _fit(run: Run, ready: Plan, callbacks: Sequence[Callback]) -> Any:
             random_seed=SEED,
         )
     finally:
-        if seen.trainer is not None and hasattr(seen.trainer, "progress"):
+        if getattr(seen.trainer, "progress", None) is not None:
             _record_training(run, seen.trainer, time.monotonic() - started)
     return ludwig
 
 
 def _record_training(run: Run, trainer: Any, seconds: float) -> None:
-    steps, evaluations = trainer.progress.records, trainer.evaluations.history
+    steps, summary = trainer.progress.records, trainer.summary()
     run.record(
-        training=trainer.summary() | {"seconds_with_loading": round(seconds, 1)},
+        training=summary | {"seconds_with_loading": round(seconds, 1)},
         health=health.signs([step["loss"] for step in steps], trainer.steps_per_epoch),
     )
-    (run.folder / "plots").mkdir(exist_ok=True)
-    plots.loss_curve(steps, evaluations, trainer.evaluations.best_step, run.folder / "plots" / "loss.png")
+    picture = run.folder / "plots" / "loss.png"
+    picture.parent.mkdir(exist_ok=True)
+    plots.loss_curve(steps, summary["evaluations"], summary["best_step"], picture, trainer.loss_name)
 
 
 def _measure(run: Run, ready: Plan, ludwig: Any) -> Outcome:
@@ -270,18 +279,11 @@ def _measure(run: Run, ready: Plan, ludwig: Any) -> Outcome:
         return Outcome(run, {}, [])
     rows = choose_rows(ready.splits["test"])
     started = time.monotonic()
-    with tqdm(total=2 * len(rows), desc="answering the test rows", unit="answer", **progress_bar_options()) as bar:
-        records = before_after(ludwig.model, ludwig.config_obj, rows, generation_batch(ready), bar.update)
+    records = kind_of(ready.resolved).answered(ludwig, ready, rows)
     result = scores(records)
     write_jsonl(run.folder / "predictions.jsonl", records)
     metrics = {"split": "test", "rows_in_split": len(ready.splits["test"]), "scores": result}
+    metrics |= kind_of(ready.resolved).other_metrics(ludwig, ready, rows)
     write_json(run.folder / "metrics.json", metrics)
     run.record(metrics=metrics, answering_seconds=round(time.monotonic() - started, 1))
     return Outcome(run, result, records)
-
-
-def generation_batch(ready: Plan) -> int:
-    """Rows answered at a time: what the config says for evaluation, but not fewer than for training."""
-    trainer = ready.resolved.trainer
-    sizes = [size for size in (trainer.eval_batch_size, trainer.batch_size) if isinstance(size, int)]
-    return max(sizes, default=1)

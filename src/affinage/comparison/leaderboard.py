@@ -11,6 +11,7 @@ from affinage.comparison.costs import DASH, duration, hardware, peak_memory
 from affinage.comparison.systems import base_name
 from affinage.configs import read_config, task_and_name
 from affinage.errors import AffinageError, Problem, raise_all
+from affinage.model_types import ECD, baseline_name
 from affinage.paths import CONFIGS, RESULTS, display
 from affinage.runs import Run, all_runs
 from affinage.scoring.tables import name_of, shown
@@ -125,20 +126,30 @@ def _cells(config: Path, run: Run) -> Iterator[str]:
 def _scores(run: Run) -> Iterator[str]:
     answers, _ = answers_of(run)
     systems: dict[str, Any] = answers.metrics["systems"] if answers else {}
+    kinds = ("tuned",) if baseline_name(run.manifest) else ("base", "tuned")  # an encoder has no base that answers
     for metric in METRICS:
-        values = [systems.get(kind, {}).get(metric, {}).get("value") for kind in ("base", "tuned")]
+        values = [systems.get(kind, {}).get(metric, {}).get("value") for kind in kinds]
         yield " → ".join(shown(metric, value) for value in values) if systems else DASH
     yield f"{len(answers.rows):,}" if answers else DASH
 
 
 def method(config: dict[str, Any]) -> str:
     """How a resolved config trains: "LoRA, r 4, base in 4 bits", or every weight."""
+    if config.get("model_type") == ECD:
+        return _encoder_method(config["input_features"][0]["encoder"])
     adapter, bits = config.get("adapter"), (config.get("quantization") or {}).get("bits")
     names = {"lora": "DoRA" if (adapter or {}).get("use_dora") else "LoRA", None: "every weight"}
     kind = adapter.get("type") if adapter else None
     parts = [names.get(kind, str(kind))]
     parts += [f"r {adapter['r']}"] if adapter and adapter.get("r") else []
     return ", ".join([*parts, *([f"base in {bits} bits"] if bits else [])])
+
+
+def _encoder_method(encoder: dict[str, Any]) -> str:
+    adapter = encoder.get("adapter")
+    if adapter:
+        return f"encoder with {adapter['type']} and a head"
+    return "encoder and head" if encoder.get("trainable") else "head of a frozen encoder"
 
 
 def train_command(config: Path) -> str:

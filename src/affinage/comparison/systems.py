@@ -7,6 +7,7 @@ from typing import Any
 
 from affinage.comparison.answers import Answers, RowKey
 from affinage.comparison.gather import Entry
+from affinage.model_types import baseline_name
 
 NAMED = 4  # runs that share a base model: more are counted
 
@@ -82,7 +83,8 @@ def _texts(entry: Entry, kind: str) -> dict[RowKey, str]:
 def _base(group: list[Entry], kind: str, number: int) -> System:
     first = next((entry for entry in group if entry.answers and not entry.answers.by_train), group[0])
     assert first.answers is not None
-    name = base_name(first.run.manifest, first.config) + _examples(first.answers, kind)
+    name = baseline_name(first.run.manifest) or base_name(first.run.manifest, first.config)
+    name += _examples(first.answers, kind)
     letters = tuple(entry.letter for entry in group)
     word = {"base": "base", "fewshot": "few-shot"}[kind]
     return System(

@@ -57,8 +57,11 @@ def read(task: str, dataset: str = "", config: Path | None = None) -> Data:
 
 def _read_with(config: Path, dataset: str) -> Data:
     from affinage import training
+    from affinage.configs import read_config
+    from affinage.model_types import refuse_encoder_config
     from affinage.prompts import prompt_columns
 
+    refuse_encoder_config(read_config(config), display(config), "say how long prompts and answers are")
     plan = training.plan(config, dataset)  # checks the config, and leaves rows without an answer out
     if plan.files:
         splits = data.load_splits(plan.files, plan.resolved, training.SEED)

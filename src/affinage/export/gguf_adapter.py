@@ -23,6 +23,8 @@ from affinage.export.gguf_check import PROMPTS_CUT, check, reference_of
 from affinage.export.gguf_file import RECORD, About, GgufFile, about, keep, partial_beside, record, write_floats
 from affinage.export.llama_cpp import LlamaCpp
 from affinage.export.prompts_to_compare import prompts_to_compare
+from affinage.ludwig_ext.seq2seq import refuse_export
+from affinage.model_types import refuse_encoder
 from affinage.runs import Run
 
 ARCHITECTURES = {"llama": gguf.MODEL_ARCH.LLAMA, "mistral": gguf.MODEL_ARCH.LLAMA, "gpt2": gguf.MODEL_ARCH.GPT2}
@@ -37,8 +39,10 @@ def export_adapter(run: Run, folder: Path | None = None, pre_tokenizer: str = ""
     `pre_tokenizer` and `licence` as for `export_gguf`. Raises AffinageError for adapters that llama.cpp cannot apply.
     """
     started = time.monotonic()
-    llama = llama_cpp.find()
+    refuse_encoder(run, "be written as GGUF here")
     ready = training.plan_again(run)
+    refuse_export(ready.resolved, "llama.cpp")
+    llama = llama_cpp.find()
     stored = AutoConfig.from_pretrained(ready.resolved.base_model, trust_remote_code=ready.resolved.trust_remote_code)
     raise_all(problems(run.weights_folder, stored))
     target = (folder or run.folder / "export") / f"{run.manifest['task']}-{run.manifest['config']}-adapter.gguf"

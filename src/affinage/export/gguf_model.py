@@ -20,6 +20,8 @@ from affinage.export.gguf_file import About, GgufFile, about, keep, partial_besi
 from affinage.export.llama_cpp import LlamaCpp
 from affinage.export.merging import fingerprint, merge, record_of, run_problems
 from affinage.export.prompts_to_compare import prompts_to_compare
+from affinage.ludwig_ext.seq2seq import refuse_export
+from affinage.model_types import refuse_encoder
 from affinage.runs import Run
 
 FLOATS = ("f32", "f16", "bf16")
@@ -39,8 +41,10 @@ def export_gguf(
     started = time.monotonic()
     if quantization not in QUANTIZATIONS:
         raise AffinageError(Problem("quantization", f"'{quantization}' is unknown.", ", ".join(QUANTIZATIONS)))
-    llama = llama_cpp.find()
+    refuse_encoder(run, "be written as GGUF here")
     ready = training.plan_again(run)
+    refuse_export(ready.resolved, "llama.cpp")
+    llama = llama_cpp.find()
     model = merged_model(run, ready.resolved)
     name = f"{run.manifest['task']}-{run.manifest['config']}-{quantization}.gguf"
     target = (folder or run.folder / "export") / name

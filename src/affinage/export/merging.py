@@ -26,6 +26,8 @@ from affinage.export.prompts_to_compare import (
     prompts_to_compare,
     same_best,
 )
+from affinage.generation import is_encoder_decoder
+from affinage.model_types import refuse_encoder
 from affinage.prompts import encode
 from affinage.provenance import describe_base_model
 from affinage.runs import Run, write_json
@@ -72,6 +74,7 @@ def merge(run: Run, dtype: str = "float32", folder: Path | None = None) -> Path:
     AffinageError for a run, a base model or a `dtype` that cannot be merged, and when the comparison fails.
     """
     started = time.monotonic()
+    refuse_encoder(run, "be merged: it has no base model to put an adapter into")
     target = folder or run.folder / "export" / "merged"
     raise_all([*_dtype_problems(dtype), *run_problems(run)])
     with _whole(target) as partial:
@@ -137,15 +140,12 @@ def _write(run: Run, dtype: str, partial: Path) -> Comparison:
     """Fills the folder and compares. At no time is more than one model in memory."""
     subject = open_run(run)
     tokenizer = AutoTokenizer.from_pretrained(run.weights_folder)
-    ids = encode(prompts_to_compare(subject.config, subject.splits, PROMPTS), tokenizer)
+    encoder_decoder = is_encoder_decoder(subject.llm.model)
+    ids = encode(prompts_to_compare(subject.config, subject.splits, PROMPTS), tokenizer, encoder_decoder)
     trained = next_token_logits(subject.llm.model, ids)
     generation, trained_in = deepcopy(subject.llm.generation), _precision(subject.config)
-    config, notes = _plain_config(subject.llm.model.config), []
-    try:
-        tokenizer.chat_template = chat_template(subject.config, tokenizer)
-    except AffinageError as error:
-        tokenizer.chat_template = None
-        notes.append(f"no chat template: {error}")
+    config = _plain_config(subject.llm.model.config)
+    tokenizer.chat_template, notes = _chat_template(subject.config, tokenizer, encoder_decoder)
     base_model, trust = subject.config.base_model, subject.config.trust_remote_code
     _forget(subject)
     model, with_adapter = _model(run, config, base_model, getattr(torch, dtype), trust, ids)
@@ -167,6 +167,16 @@ def _write(run: Run, dtype: str, partial: Path) -> Comparison:
         fingerprint(run),
         notes=notes,
     )
+
+
+def _chat_template(config: Any, tokenizer: Any, encoder_decoder: bool) -> tuple[str | None, list[str]]:
+    """The template of training for messages, or None and why there is none."""
+    if encoder_decoder:  # apply_chat_template would not add it
+        return None, ["no chat template: an encoder reads an end-of-text token after the prompt."]
+    try:
+        return chat_template(config, tokenizer), []
+    except AffinageError as error:
+        return None, [f"no chat template: {error}"]
 
 
 def _precision(config: Any) -> str:

@@ -19,6 +19,8 @@ from affinage.data import sha256
 from affinage.errors import AffinageError, Problem
 from affinage.export.modelfile import Instructions, instructions
 from affinage.ludwig_ext import register
+from affinage.ludwig_ext.seq2seq import refuse_export
+from affinage.model_types import refuse_encoder
 from affinage.ollama_models import Server, find_server, server_version
 from affinage.prompts import encode
 from affinage.runs import Run, write_json
@@ -78,8 +80,10 @@ def prepare(
     `pre_tokenizer` is handed to `export_gguf`. Raises AffinageError for a run that cannot be exported, a GGUF file that
     does not answer as the run does, and a prompt or text that Ollama cannot be told.
     """
+    refuse_encoder(run, "answer through Ollama")
     register()
     config = training.resolve(read_config(run.folder / training.USER_CONFIG), str(run.folder))
+    refuse_export(config, "Ollama")
     if not any(run.weights_folder.glob("*.safetensors")):
         found = f"left no model behind (status: {run.status})."
         remedy = f"Finish it with make train RESUME={run.folder.name}, or name another run."

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from affinage.errors import AffinageError, Problem
-from affinage.generation import evaluation_mode
+from affinage.generation import decoder_start, evaluation_mode, is_encoder_decoder
 from affinage.prompts import render
 
 SPLITS = ("test", "validation", "train")  # in the order of preference
@@ -26,10 +26,15 @@ def prompts_to_compare(config: Any, splits: Mapping[str, pd.DataFrame], n: int) 
 
 
 def next_token_logits(model: Any, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Logits of the token after each prompt, (prompts, vocabulary), float32 on the CPU; each prompt runs alone."""
+    """Logits of the token after each prompt, or of the first that a decoder says, (prompts, vocabulary), in float32 on
+    the CPU; each prompt runs alone.
+    """
     device = model.get_input_embeddings().weight.device
+    given = {}
+    if is_encoder_decoder(model):
+        given["decoder_input_ids"] = torch.tensor([[decoder_start(model.config)]], device=device)
     with evaluation_mode(model), torch.no_grad():
-        rows = [model(input_ids=torch.tensor([list(ids)], device=device)).logits[0, -1] for ids in prompts]
+        rows = [model(input_ids=torch.tensor([list(ids)], device=device), **given).logits[0, -1] for ids in prompts]
     return torch.stack(rows).float().cpu()
 
 

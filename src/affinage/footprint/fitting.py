@@ -20,6 +20,9 @@ from affinage.footprint.measure import Measured, measure
 from affinage.footprint.needs import Footprint
 from affinage.footprint.step import Batch
 from affinage.ludwig_ext import register
+from affinage.ludwig_ext.config import sequences_per_row
+from affinage.ludwig_ext.seq2seq import has_encoder, refuse
+from affinage.model_types import refuse_encoder_config
 from affinage.preview import plan_steps
 from affinage.token_lengths import SplitTokens, length_limit, tokenize, tokenizer_of
 
@@ -53,10 +56,20 @@ class Need:
         return sum(self.items.values())
 
 
+def with_overrides(config: dict[str, Any], overrides: str, where: str) -> dict[str, Any]:
+    """The config with what SET= says, "trainer.batch_size=4 adapter.r=32". Raises AffinageError for keys unknown."""
+    register()
+    if overrides:
+        config = apply_overrides(config, overrides, training.resolve(config, where).to_dict())
+        raise_all(check_overridden(config))
+    return config
+
+
 def check(config_path: Path, config: dict[str, Any]) -> None:
     """Raises AffinageError for a config that cannot be measured: mistakes in it, or weights that are not here."""
     register()
     raise_all(check_config(config_path))
+    refuse_encoder_config(config, str(config_path), "be measured step by step")
     if not weights_at_hand(config["base_model"]):
         found = f"the weights of {config['base_model']} are not on this machine."
         raise AffinageError(Problem("base_model", found, remedy="Download them, or ask 'make fit' for an estimate."))
@@ -72,13 +85,12 @@ def question(config_path: Path, dataset: str = "", overrides: str = "") -> Itera
     register()
     raise_all(check_config(config_path))
     config, notes = read_config(config_path), list[str]()
+    refuse_encoder_config(config, str(config_path), "be estimated")
     with tempfile.TemporaryDirectory() as folder:
         config["base_model"] = _shape_of(config["base_model"], Path(folder), notes)
-        resolved = training.resolve(config, str(config_path))
-        if overrides:
-            config = apply_overrides(config, overrides, resolved.to_dict())
-            raise_all(check_overridden(config))
-            resolved = training.resolve(config, f"{config_path} with SET")
+        config = with_overrides(config, overrides, str(config_path))
+        resolved = training.resolve(config, f"{config_path} with SET" if overrides else str(config_path))
+        refuse(resolved)
         rows = _rows(task_and_name(config_path)[0], dataset, resolved, notes)
         tokens = None
         if rows is not None and config["base_model"] != folder:
@@ -115,17 +127,21 @@ def _rows(task: str, dataset: str, resolved: Any, notes: list[str]) -> Any:
 def lengths(asked: Question, given: int | None = None) -> dict[str, Batch]:
     """Rows of p50, p95 and the longest of the training data, and as long as the config allows, or as `given` says.
 
-    Batches of one row. Where no data is at hand, half of a row is its answer.
+    Batches of one row. Where no data is at hand, half of a row is its answer. An encoder-decoder allows the limit
+    twice, for the prompt and for the answer.
     """
     limit = length_limit(asked.resolved)
     found, share = dict[str, Batch](), LEARNT
     if asked.tokens is not None and asked.tokens.rows.rows:
-        both = [len(row.ids) for row in asked.tokens.rows.rows]
-        answers = [row.answer_tokens for row in asked.tokens.rows.rows]
+        sequences = [sequence for row in asked.tokens.rows.rows for sequence in row.learnt]
+        both = [len(sequence.ids) for sequence in sequences]
+        answers = [len(sequence.ids) - sequence.answer_start for sequence in sequences]
         share = sum(answers) / sum(both)
         for name, percentile in (("p50", 50), ("p95", 95), ("longest", 100)):
             tokens, answer = (int(np.percentile(n, percentile)) for n in (both, answers))
             found[name] = Batch(1, tokens, min(answer, tokens - 1))
+    if given is None and has_encoder(asked.resolved):
+        return found | {"limit": Batch(1, 2 * limit, limit)}
     most = given or limit
     found["given" if given else "limit"] = Batch(1, most, max(1, round(most * share)))
     return found
@@ -136,7 +152,9 @@ def needs(footprint: Footprint, rows: dict[str, Batch], sizes: Sequence[int] = B
     for length, row in rows.items():
         for size in sizes:
             batch = replace(row, rows=size)
-            yield Need(length, batch, footprint.items(batch))
+            yield Need(
+                length, batch, footprint.items(replace(row, rows=size * sequences_per_row(footprint.skeleton.resolved)))
+            )
 
 
 def largest(found: Sequence[Need], usable: float) -> dict[str, int]:

@@ -134,7 +134,7 @@ def _random_tokens(model: Any, shape: Batch, batches: int) -> Any:
     vocabulary = model.model.config.get_text_config().vocab_size
     ordinary = np.setdiff1d(np.arange(vocabulary), [*special.prefix, *special.suffix, special.pad, special.eos])
     n, answer = shape.rows * batches, shape.answer_tokens - 1  # EOS is added
-    widths = (shape.tokens - answer - 1 - len(special.prefix), answer)
+    widths = (shape.tokens - answer - 1 - len(special.prompt([])), answer)
     matrices = [generator.choice(ordinary, (n, width)) for width in widths]
     features = (model.input_features, model.output_features)
     names = [next(iter(feature.values())).proc_column for feature in features]

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from bitsandbytes.functional import QuantState
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
-from ludwig.utils.llm_utils import initialize_adapter
 from peft import prepare_model_for_kbit_training
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
-from transformers.quantizers.base import get_keys_to_not_convert
+from transformers.quantizers.base import HfQuantizer
 
 from affinage.errors import AffinageError, Problem
+from affinage.ludwig_ext import seq2seq
 from affinage.ludwig_ext.model import (
     computes_in_bfloat16,
     keep_4bit_weights_as_they_are,
@@ -33,11 +33,18 @@ def is_quantized(resolved: Any) -> bool:
 
 def empty_base(resolved: Any) -> Any:
     """The base model on torch's meta device, where tensors take no memory; its weights are never looked for."""
-    config = AutoConfig.from_pretrained(resolved.base_model, trust_remote_code=resolved.trust_remote_code)
+    config = seq2seq.model_config(resolved)
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(
+        model = AutoModelForCausalLM.from_config(
             config, dtype=torch.float32, trust_remote_code=resolved.trust_remote_code
         )
+        seq2seq.untie_as_stored(model)
+    return model
+
+
+def not_quantized(model: Any) -> list[str]:
+    """Parts of the names of layers whose weights transformers leaves as they are when it quantizes the others."""
+    return HfQuantizer.get_modules_to_not_convert(model, None, model._keep_in_fp32_modules)
 
 
 def with_adapter(model: Any, resolved: Any) -> Any:
@@ -49,7 +56,7 @@ def with_adapter(model: Any, resolved: Any) -> Any:
         adapter.init_lora_weights = "default"  # the others compute with weights that are not there
     names = SimpleNamespace(adapter=adapter, adapters=resolved.adapters, base_model=resolved.base_model)
     try:
-        return initialize_adapter(model, names)
+        return seq2seq.with_adapter(model, names)
     except ValueError as error:
         raise AffinageError(Problem("adapter", f"does not fit {resolved.base_model}: {error}.")) from error
 
@@ -65,8 +72,7 @@ def build(resolved: Any, mode: FakeTensorMode) -> Any:
     """The model ready for a training step inside `mode`, adapter and gradient checkpointing included."""
     model, quantized = empty_base(resolved), is_quantized(resolved)
     if quantized:
-        kept = get_keys_to_not_convert(model)
-        model = replace_with_bnb_linear(model, kept, resolved.quantization.to_bitsandbytes())
+        model = replace_with_bnb_linear(model, not_quantized(model), resolved.quantization.to_bitsandbytes())
         model.is_loaded_in_4bit = resolved.quantization.bits == 4
         model.is_loaded_in_8bit = resolved.quantization.bits == 8
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)

@@ -22,7 +22,10 @@ EVALUATION = "evaluation"
 
 @dataclass(frozen=True)
 class Batch:
-    """The shape of a batch: rows, tokens of each with prompt and answer, and how many of these are learnt."""
+    """The shape of a batch: rows, tokens of each with prompt and answer, and how many of these are learnt.
+
+    An encoder-decoder reads the others in its encoder.
+    """
 
     rows: int
     tokens: int
@@ -104,6 +107,10 @@ class Skeleton:
 
     def _inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Padded rows, or with packing all rows in one sequence and the mask that transformers makes for them."""
+        if self.model.config.is_encoder_decoder:
+            read, answer = ((batch.rows, n) for n in (batch.tokens - batch.answer_tokens, batch.answer_tokens))
+            ids, mask, answers = (torch.ones(shape, dtype=torch.long) for shape in (read, read, answer))
+            return {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": answers}
         if not getattr(self.resolved.trainer, "packing", False):
             shape = (batch.rows, batch.tokens)
             return {name: torch.ones(shape, dtype=torch.long) for name in ("input_ids", "attention_mask")}

@@ -1,8 +1,10 @@
 """Ludwig's LLM config class with the defaults and the round trip that fine-tuning needs."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from ludwig.constants import TEXT
+from ludwig.config_validation.checks import get_config_check_registry
+from ludwig.constants import AUTO, TEXT
 from ludwig.schema import utils as schema_utils
 from ludwig.schema.llms.generation import LLMGenerationConfig, LLMGenerationConfigField
 from ludwig.schema.llms.peft import MergeAdaptersConfigField, NamedAdaptersConfig, NamedAdaptersConfigField
@@ -12,7 +14,8 @@ from affinage.errors import Problem, raise_all
 
 # Ludwig accepts these initialisations and trains with another one, or needs data it never computes.
 UNPERFORMED_INITS = ("corda", "eva", "loftq")
-UNPERFORMED_TRAINERS = ("dpo", "grpo", "kto", "orpo")
+PREFERENCE_TRAINERS = ("dpo", "kto", "orpo")
+TRAINERS = ("finetune", *PREFERENCE_TRAINERS)
 UNPERFORMED_TRAINER_KEYS = (
     "bucketing_field",
     "compile",
@@ -24,6 +27,27 @@ UNPERFORMED_TRAINER_KEYS = (
     "model_soup",
     "regularization_lambda",
 )
+
+
+def sequences_per_row(resolved: Any) -> int:
+    """How many sequences a training row of a resolved config puts through the model: two for a pair of answers."""
+    return 2 if resolved.trainer.type in ("dpo", "orpo") else 1
+
+
+def let_preference_trainers_have_adapters() -> None:
+    """Fault: a check of Ludwig's refuses an adapter for every trainer but "finetune"; safe to call again."""
+    registry = get_config_check_registry()
+    refusing = next((c for c in registry._registry if c.__name__ == "check_llm_finetuning_trainer_config"), None)
+    if refusing is None:
+        return
+    registry._registry.remove(refusing)
+
+    def check_adapter_is_trained(config: Any) -> None:
+        # grpo is refused below, with its reason
+        if getattr(config.trainer, "type", None) not in (*TRAINERS, "grpo"):
+            refusing(config)
+
+    registry.register(check_adapter_is_trained)
 
 
 class _NullableMergeField(MergeAdaptersConfigField):
@@ -95,14 +119,17 @@ class AffinageLLMConfig(LLMModelConfig):
             )
 
     def _trainer_problems(self) -> Iterator[Problem]:
-        if self.trainer.type in UNPERFORMED_TRAINERS:
+        if self.trainer.type == "grpo":
             yield Problem(
                 "trainer.type",
-                f"'{self.trainer.type}' would train like 'finetune': Ludwig never computes its loss.",
-                "finetune",
+                "'grpo' needs a reward for answers that the model makes while it trains, and nothing here gives one.",
+                ", ".join(TRAINERS),
+                "Make preferences of a judge's verdicts (make preferences), and train on them with dpo, kto or orpo.",
             )
-        if self.trainer.type != "finetune":
+        if self.trainer.type not in TRAINERS:
             return
+        if self.trainer.type in PREFERENCE_TRAINERS:
+            yield from self._preference_problems()
         fields = type(self.trainer).model_fields
         for key in UNPERFORMED_TRAINER_KEYS:
             value, default = getattr(self.trainer, key), fields[key].default
@@ -115,3 +142,22 @@ class AffinageLLMConfig(LLMModelConfig):
                 )
         if self.trainer.optimizer.type == "lbfgs":
             yield Problem("trainer.optimizer.type", "'lbfgs' cannot train on batches.", remedy="Use adamw or adam.")
+
+    def _preference_problems(self) -> Iterator[Problem]:
+        kind, trainer = self.trainer.type, self.trainer
+        if getattr(trainer, f"{kind}_beta") <= 0:
+            yield Problem(f"trainer.{kind}_beta", f"{getattr(trainer, f'{kind}_beta')} is not above 0.", "0.1 or so")
+        if kind == "dpo" and trainer.dpo_loss_type == "ipo" and trainer.dpo_label_smoothing:
+            yield Problem("trainer.dpo_label_smoothing", "it has no effect on the loss 'ipo'.", "0", "Remove the key.")
+        if AUTO in (trainer.batch_size, trainer.eval_batch_size):
+            found = f"'auto' is looked for with single answers, and '{kind}' learns from two."
+            yield Problem("trainer.batch_size and trainer.eval_batch_size", found, "a whole number")
+        if self.preprocessing.sample_ratio != 1 or self.preprocessing.sample_size is not None:
+            yield Problem(
+                "preprocessing.sample_ratio and preprocessing.sample_size",
+                "Ludwig draws rows after the rejected answers were put beside them.",
+                remedy="Remove them, and draw the rows beforehand (make data N=).",
+            )
+        if trainer.rejected_column == self.output_features[0].column:
+            found = f"'{trainer.rejected_column}' is the column of the chosen answers as well."
+            yield Problem("trainer.rejected_column", found)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ludwig.utils.metric_utils import TrainerMetric
 
+from affinage.errors import AffinageError, Problem
 from affinage.generation import answer_all, evaluation_mode
 from affinage.ludwig_ext import checkpoints
-from affinage.ludwig_ext.batches import Row, Rows, collate
+from affinage.ludwig_ext.batches import Row, Rows
 from affinage.ludwig_ext.model import loss_metrics
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ class Evaluations:
         self.best_loss, self.best_step, self.without_improvement = math.inf, 0, 0
         self._nll, self._tokens = 0.0, 0  # of the training steps since the last evaluation
 
-    def trained(self, nll: float, answer_tokens: int) -> None:
-        """Adds a training step to the running training loss."""
+    def trained(self, nll: float, weight: int) -> None:
+        """Adds a training step, its summed loss and what the mean is taken over, to the running training loss."""
         self._nll += nll
-        self._tokens += answer_tokens
+        self._tokens += weight
 
     def run(self) -> bool:
         """Evaluates, records, keeps the weights when they are the best so far; true when training should stop."""
@@ -43,14 +44,16 @@ class Evaluations:
         save_path = str(trainer.save_path)
         trainer.callback(lambda c: c.on_eval_start(trainer, tracker, save_path))
         train = self._training_metrics()
-        validation = self.loss(self.validation) if self.validation is not None else None
-        test = self.loss(self.test) if self.test is not None else None
-        record: dict[str, Any] = {"step": tracker.steps, "epoch": tracker.epoch, "train_loss": train}
+        measured = {
+            f"{split}_{name}": value
+            for split, rows in (("validation", self.validation), ("test", self.test))
+            if rows is not None
+            for name, value in self.measure(rows).items()
+        }
+        validation = measured.get("validation_loss")
+        record: dict[str, Any] = {"step": tracker.steps, "epoch": tracker.epoch, "train_loss": train, **measured}
         if validation is not None:
-            record["validation_loss"] = validation
             record["samples"] = self._samples()
-        if test is not None:
-            record["test_loss"] = test
         self._log(record)
         tracker.checkpoint_number += 1
         self.history.append(record)
@@ -69,22 +72,24 @@ class Evaluations:
 
     def _training_metrics(self) -> float:
         if self.trainer.evaluate_training_set:
-            loss = self.loss(self.trainer.rows)
+            loss = self.measure(self.trainer.rows)["loss"]
         else:
             loss = self._nll / self._tokens if self._tokens else math.nan
         self._nll, self._tokens = 0.0, 0
         return loss
 
+    def measure(self, rows: Rows) -> dict[str, float]:
+        """The mean loss over the rows as "loss", and by name what the trainer measures beside it."""
+        return {"loss": self.loss(rows), **self.trainer.also_measured()}
+
     def loss(self, rows: Rows) -> float:
-        """Mean loss per answer token (nats) over the rows, or over the first `trainer.eval_steps` batches."""
-        trainer, nll, tokens, size = self.trainer, 0.0, 0, self.trainer.eval_batch_size
-        evaluated = sorted(self._evaluated(rows), key=lambda row: len(row.ids))  # like lengths need little padding
+        """Mean loss (per answer token, in nats) over the rows, or over the first `trainer.eval_steps` batches."""
+        trainer, nll, weight, size = self.trainer, 0.0, 0, self.trainer.eval_batch_size
         with evaluation_mode(trainer.dist_model), torch.no_grad():
-            for start in range(0, len(evaluated), size):
-                batch = collate(evaluated[start : start + size], trainer.model.special.pad)
+            for batch in trainer.evaluation_batches(self._evaluated(rows), size):
                 nll += trainer.nll(batch).item()
-                tokens += batch.answer_tokens
-        return nll / tokens
+                weight += batch.weight
+        return nll / weight
 
     def _evaluated(self, rows: Rows) -> list[Row]:
         steps = getattr(self.trainer.config, "eval_steps", None)
@@ -124,8 +129,8 @@ class Evaluations:
             if split not in record:
                 continue
             for name, values in loss_metrics(feature, record[split], 1).items():
-                for metric, value in values.items():
-                    metrics[name][metric].append(TrainerMetric(record["epoch"], record["step"], value))
+                for metric in values.keys() & set(self.trainer.metrics):
+                    metrics[name][metric].append(TrainerMetric(record["epoch"], record["step"], values[metric]))
 
     def _remember(self, validation: float | None) -> bool:
         tracker = self.trainer.tracker
@@ -166,3 +171,16 @@ class Evaluations:
             setattr(self, name, value)
         for record in self.history:
             self._log(record)
+
+
+def check_metric(name: str, allowed: tuple[str, ...]) -> None:
+    """Raises AffinageError for a `validation_metric` that is not computed during training."""
+    if name not in allowed:
+        raise AffinageError(
+            Problem(
+                "trainer.validation_metric",
+                f"'{name}' cannot choose a checkpoint during training.",
+                ", ".join(allowed),
+                "Text metrics are computed on generated answers after training.",
+            )
+        )

@@ -37,36 +37,47 @@ def _head_sees_only(head: torch.nn.Module, positions: torch.Tensor, first: int |
 def answer_nll(model: Any, batch: Batch) -> torch.Tensor:
     """Sum over the answer tokens of -log p(token | everything before it), as a float32 scalar.
 
-    `model` is a causal language model of transformers, with or without a PEFT wrapper. The sum equals the
-    mean loss of `model(input_ids, attention_mask, labels=labels)` times the number of answer tokens.
+    `model` is a causal language model or an encoder-decoder of transformers, with or without a PEFT wrapper. The sum
+    equals the mean loss of `model(input_ids, attention_mask, labels=labels)` times the number of answer tokens.
     """
     return answer_token_nll(model, batch).sum()
 
 
 def answer_nll_by_row(model: Any, batch: Batch) -> list[float]:
     """The same sum for each row of the batch, in nats."""
-    rows = (batch.labels[:, 1:] != IGNORED).nonzero()[:, 0]
+    rows = (batch.targets != IGNORED).nonzero()[:, 0]
     tokens = answer_token_nll(model, batch)
     return torch.zeros(len(batch.labels), device=tokens.device).index_add(0, rows, tokens).tolist()
 
 
-def answer_token_nll(model: Any, batch: Batch) -> torch.Tensor:
-    """-log p of every answer token, (n,) float32, in the order of the batch's rows."""
-    predicts_answer = torch.zeros_like(batch.labels, dtype=torch.bool)
-    predicts_answer[:, :-1] = batch.labels[:, 1:] != IGNORED
-    targets = batch.labels[:, 1:][predicts_answer[:, :-1]]  # (n,)
+def decoder_inputs(model: Any, batch: Batch) -> dict[str, torch.Tensor]:
+    """What a decoder is given beside the inputs of a batch: its start token, then the answer without its last token."""
+    if not batch.encoder_decoder:
+        return {}
+    return {"decoder_input_ids": model.prepare_decoder_input_ids_from_labels(batch.labels)}
+
+
+def answer_token_nll(model: Any, batch: Batch, weighted: bool = False) -> torch.Tensor:
+    """-log p of every answer token, (n,) float32, in the order of the batch's rows.
+
+    `weighted` says that tokens will not weigh the same in what is differentiated: an output layer that is trained then
+    gets all logits at once.
+    """
+    predicts_answer = batch.targets != IGNORED
+    targets = batch.targets[predicts_answer]  # (n,)
     head = model.get_output_embeddings()
     at_once = max(1, LOGITS_AT_ONCE // model.config.get_text_config().vocab_size)
     in_chunks = len(targets) > at_once and _head_is_last.get(head, True)
+    in_chunks = in_chunks and not (weighted and any(p.requires_grad for p in head.parameters()))
     with _head_sees_only(head, predicts_answer, 1 if in_chunks else None) as seen:
-        outputs = model(**batch.inputs, use_cache=False)
+        outputs = model(**batch.inputs, **decoder_inputs(model, batch), use_cache=False)
     if not in_chunks:
         return cross_entropy(outputs.logits[0].float(), targets, reduction="none")
     if head not in _head_is_last:
         with torch.no_grad():
             _head_is_last[head] = torch.equal(outputs.logits[0], head(seen[0][:1]))
         if not _head_is_last[head]:  # the model scales or caps its logits, so they must come from the model
-            return answer_token_nll(model, batch)
+            return answer_token_nll(model, batch, weighted)
     return ChunkedNll.apply(seen[0], targets, head, at_once, *[p for p in head.parameters() if p.requires_grad])
 
 
@@ -74,7 +85,8 @@ class ChunkedNll(torch.autograd.Function):
     """-log p of the targets (n,) given hidden states (n, hidden), holding the logits of `at_once` positions only.
 
     The gradient of each chunk's sum is taken while its logits are there, so that no logits wait for the backward
-    pass and none are computed twice; therefore every token must weigh the same in whatever is differentiated.
+    pass and none are computed twice; therefore, for the gradient of the head's own parameters, every token must weigh
+    the same in whatever is differentiated.
     """
 
     @staticmethod
@@ -100,5 +112,5 @@ class ChunkedNll(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_output):
         hidden_gradient, *sums = ctx.saved_tensors
-        weight = grad_output[0]
-        return weight * hidden_gradient, None, None, None, *[weight * total for total in sums]
+        hidden = grad_output.unsqueeze(1).to(hidden_gradient.dtype) * hidden_gradient
+        return hidden, None, None, None, *[grad_output[0] * total for total in sums]

@@ -12,7 +12,9 @@ from ludwig.models.llm import LLM
 from ludwig.utils.llm_utils import load_pretrained_from_config
 
 from affinage import generation
+from affinage.ludwig_ext import seq2seq
 from affinage.ludwig_ext.batches import SpecialTokens, build_rows, collate
+from affinage.ludwig_ext.config import PREFERENCE_TRAINERS
 from affinage.ludwig_ext.loss import answer_nll
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "README.md")
@@ -65,14 +67,20 @@ def computes_in_bfloat16(config: Any) -> bool:
 class AnswerLLM(LLM):
     """Answers the faults of the stock class in attention, targets, generation, evaluation and saving.
 
+    The base model is a causal language model or, as its own config says, an encoder-decoder (`seq2seq`).
     `nll` and `answer_token_count` add up over an evaluation: mean loss = nll / answer_token_count.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    model: Any
+    _adapter_initialized: bool
+
+    def __init__(self, config_obj: Any, *args: Any, **kwargs: Any) -> None:
+        seq2seq.refuse(config_obj)
+        self.encoder_decoder = seq2seq.has_encoder(config_obj)
+        super().__init__(config_obj, *args, **kwargs)
         use_quick_attention(self.model)
         keep_4bit_weights_as_they_are(self.model)
-        self.special = SpecialTokens.of(self.tokenizer)
+        self.special = SpecialTokens.of(self.tokenizer, self.encoder_decoder)
         self._reset_evaluation()
 
     def load_base(self) -> Any:
@@ -83,10 +91,16 @@ class AnswerLLM(LLM):
         return model.to(self.curr_device)
 
     def initialize_adapter(self) -> None:
-        """Fault: PEFT's keyword `all-linear` does not get through Ludwig, so it is expanded here."""
+        """Faults: PEFT's keyword `all-linear` does not get through Ludwig, so it is expanded here; Ludwig gives no
+        adapter to an encoder-decoder, nor to the trainers that learn from preferences.
+        """
         adapter = self.config_obj.adapter
         if adapter and not self._adapter_initialized and getattr(adapter, "target_modules", None) == ["all-linear"]:
             adapter.target_modules = linear_modules(self.model)
+        passed_over = self.encoder_decoder or self.config_obj.trainer.type in PREFERENCE_TRAINERS
+        if passed_over and adapter and not self._adapter_initialized:
+            self.model = seq2seq.with_adapter(self.model, self.config_obj)
+            self._adapter_initialized = True
         super().initialize_adapter()
 
     def prepare_for_training(self) -> None:
@@ -96,6 +110,8 @@ class AnswerLLM(LLM):
 
     def _set_generation_config(self, new_generation_config_dict: dict[str, Any]) -> None:
         self.generation = generation.generation_config(new_generation_config_dict, self.tokenizer)
+        if self.encoder_decoder:
+            self.generation.decoder_start_token_id = generation.decoder_start(self.model_config)
         self.max_new_tokens = self.generation.max_new_tokens
         self.max_input_length = self.context_len - 1
 
@@ -107,9 +123,10 @@ class AnswerLLM(LLM):
         width = output.sequences.shape[1] - len(output.scores)
         scores = [tuple(step[i] for step in output.scores) for i in range(len(prompts))]
         self._evaluated_prompts = input_ids
+        before = [1 if self.encoder_decoder else len(p) for p in prompts]  # a decoder begins with its start token
         return self.output_feature_decoder.decoder_obj.forward(
-            [sequence[width - len(p) :] for sequence, p in zip(output.sequences, prompts, strict=True)],
-            [len(p) for p in prompts],
+            [sequence[width - n :] for sequence, n in zip(output.sequences, before, strict=True)],
+            before,
             self.max_new_tokens,
             generation_scores=scores,
         )

@@ -15,6 +15,8 @@ from affinage.runs import json_line, write_jsonl
 if TYPE_CHECKING:
     from affinage.ludwig_ext.trainer import AnswerTrainer
 
+BESIDE = ("accuracy", "reward_margin", "reward_accuracy", "chosen_likelier")  # shown of what is measured beside a loss
+
 
 class StepProgress:
     """A bar on stderr with loss, learning rate, tokens/s and ETA; losses and samples at each evaluation."""
@@ -32,12 +34,15 @@ class StepProgress:
             total=trainer.total_steps, initial=start, desc="training", unit="step", **progress_bar_options()
         )
 
-    def step(self, loss: float, lr: float, tokens: int) -> None:
-        """Shows and records one optimizer step; `tokens` counts prompt and answer tokens without padding."""
+    def step(self, loss: float, lr: float, tokens: int, beside: dict[str, float]) -> None:
+        """Shows and records one optimizer step; `tokens` counts prompt and answer tokens without padding.
+
+        `beside` holds by name what was measured beside the loss.
+        """
         self._tokens += tokens
         speed = self._tokens / max(1e-9, time.monotonic() - self._clock)
         step = self.trainer.tracker.steps
-        self._record({"step": step, "loss": loss, "lr": lr, "tokens": tokens})
+        self._record({"step": step, "loss": loss, "lr": lr, "tokens": tokens, **beside})
         self._bar.set_postfix_str(f"loss {loss:.4f}, lr {lr:.2e}, {speed:,.0f} tokens/s", refresh=False)
         self._bar.update(1)
         writer = self.writers[0]
@@ -45,6 +50,8 @@ class StepProgress:
             writer.add_scalar("combined/step_training_loss", loss, step)
             writer.add_scalar("combined/step_learning_rate", lr, step)
             writer.add_scalar("tokens/total_tokens_used", self.trainer.tracker.total_tokens_used, step)
+            for name, value in beside.items():
+                writer.add_scalar(f"preference/step_{name}", value, step)
 
     def not_a_number(self) -> None:
         """Records the step that could not be taken."""
@@ -57,6 +64,8 @@ class StepProgress:
         lines = [f"step {record['step']}: train loss {record['train_loss']:.4f}"]
         if "validation_loss" in record:
             lines[0] += f", validation loss {record['validation_loss']:.4f}"
+        beside = {name: record[f"validation_{name}"] for name in BESIDE if f"validation_{name}" in record}
+        lines[0] += "".join(f", {name.replace('_', ' ')} {value:.3f}" for name, value in beside.items())
         for sample in record.get("samples", []):
             lines += [f"  reference: {_short(sample['reference'])}", f"  answer:    {_short(sample['answer'])}"]
         self._bar.write("\n".join(lines), file=self._bar.fp)
@@ -64,6 +73,9 @@ class StepProgress:
         logs = (tracker.train_metrics, tracker.validation_metrics, tracker.test_metrics)
         for writer, metrics in zip(self.writers, logs, strict=True):
             self.trainer.write_eval_summary(writer, metrics, record["step"])
+        if self.writers[1] is not None:
+            for name, value in beside.items():
+                self.writers[1].add_scalar(f"preference/epoch_{name}", value, record["step"])
         self._warn()
 
     def _warn(self) -> None:

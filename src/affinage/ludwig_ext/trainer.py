@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,18 @@ from ludwig.utils.trainer_utils import get_final_steps_per_checkpoint, get_new_p
 from tqdm import tqdm
 
 from affinage.errors import AffinageError, Problem
-from affinage.health import CAUSES
+from affinage.health import not_a_number
 from affinage.interrupts import stop_requests
 from affinage.ludwig_ext import checkpoints, kernels, layout, optimizers
-from affinage.ludwig_ext.batches import Batch, Row, Rows, build_rows, epoch_batches
-from affinage.ludwig_ext.evaluation import Evaluations
+from affinage.ludwig_ext.batches import Batch, Row, Rows, build_rows, collate, epoch_batches
+from affinage.ludwig_ext.evaluation import Evaluations, check_metric
 from affinage.ludwig_ext.loss import answer_nll
 from affinage.ludwig_ext.model import parameter_counts
 from affinage.ludwig_ext.progress import StepProgress
 from affinage.ludwig_ext.schedule import Schedule
 from affinage.memory import peak_memory
+from affinage.plots import NLL
 
-METRICS = ("loss", "perplexity")
 CHECKPOINT_SECONDS = 300  # between evaluations, so that a killed run loses five minutes at most
 
 
@@ -38,6 +38,8 @@ class AnswerTrainer(FineTuneTrainer):
     micro-batches left over at the end of an epoch make a step of their own.
     """
 
+    metrics: tuple[str, ...] = ("loss", "perplexity")  # those that can choose a checkpoint
+    loss_name = NLL
     scheduler: Any
 
     def prepare(self) -> None:
@@ -55,7 +57,7 @@ class AnswerTrainer(FineTuneTrainer):
         That is the model and the metrics of the training, validation and test split, one per evaluation. Raises
         AffinageError for data without an answer token and for a loss that is no longer a number.
         """
-        self._check_metric()
+        check_metric(self.validation_metric, self.metrics)
         self.save_path = Path(save_path)
         self.rows = self._rows(training_set, "training")
         held_out = {"validation": validation_set, "test": test_set}
@@ -71,8 +73,9 @@ class AnswerTrainer(FineTuneTrainer):
         self.call_cost = layout.call_cost(self.model.model)
         checked = (self.model.model, self.rows.rows[: layout.CHECKED_ROWS], self.model.special.pad)
         self.note(kernels.use_quick_kernels(*checked))
-        if self.config.packing:
+        if getattr(self.config, "packing", False):
             layout.check_packing(*checked)
+        self.before_first_step()
         self._seconds, self._started = 0.0, time.monotonic()
         self._saved = self._started
         start = self._resume() if self.resume else 0
@@ -91,21 +94,8 @@ class AnswerTrainer(FineTuneTrainer):
         tracker = self.tracker
         return self.model, tracker.train_metrics, tracker.validation_metrics, tracker.test_metrics
 
-    def _check_metric(self) -> None:
-        if self.validation_metric not in METRICS:
-            raise AffinageError(
-                Problem(
-                    "trainer.validation_metric",
-                    f"'{self.validation_metric}' cannot choose a checkpoint during training.",
-                    ", ".join(METRICS),
-                    "Text metrics are computed on generated answers after training.",
-                )
-            )
-
     def _rows(self, dataset: Any, split: str) -> Rows:
-        columns = [next(iter(f.values())).proc_column for f in (self.model.input_features, self.model.output_features)]
-        prompts, answers = (dataset.dataset[column] for column in columns)
-        rows = build_rows(prompts, answers, self.model.special, self.model.global_max_sequence_length)
+        rows = self._build(dataset)
         if not rows.rows:
             raise AffinageError(
                 Problem(
@@ -115,6 +105,11 @@ class AnswerTrainer(FineTuneTrainer):
                 )
             )
         return rows
+
+    def _build(self, dataset: Any) -> Rows:
+        columns = [next(iter(f.values())).proc_column for f in (self.model.input_features, self.model.output_features)]
+        prompts, answers = (dataset.dataset[column] for column in columns)
+        return build_rows(prompts, answers, self.model.special, self.model.global_max_sequence_length)
 
     def _plan_steps(self) -> None:
         accumulation = self.config.gradient_accumulation_steps
@@ -139,6 +134,9 @@ class AnswerTrainer(FineTuneTrainer):
         )
         tracker.steps_per_epoch, tracker.total_steps = self.steps_per_epoch, self.total_steps
         return tracker
+
+    def before_first_step(self) -> None:
+        """What must be found out of the untrained model, before a checkpoint is loaded as well: nothing here."""
 
     def _run(self, start: int, stop_requested: Callable[[], bool]) -> None:
         """Takes the steps from `start` on. Raises KeyboardInterrupt, with the step saved, when asked to stop."""
@@ -177,10 +175,10 @@ class AnswerTrainer(FineTuneTrainer):
         self.distributed.zero_grad(self.optimizer)
         self.scheduler.step()
         self.tracker.steps += 1
-        answer_tokens, tokens = sum(b.answer_tokens for b in batches), sum(b.tokens for b in batches)
+        weight, tokens = sum(b.weight for b in batches), sum(b.tokens for b in batches)
         self.tracker.set_token_usage_for_this_step(tokens)
-        self.evaluations.trained(nll, answer_tokens)
-        self.progress.step(nll / answer_tokens, lr, tokens)
+        self.evaluations.trained(nll, weight)
+        self.progress.step(nll / weight, lr, tokens, self.also_measured())
         self.callback(lambda c: c.on_batch_end(self, self.tracker, str(self.save_path), sync_step=True))
 
     def _lay_out(self, rows: list[Row]) -> list[Batch]:
@@ -189,20 +187,14 @@ class AnswerTrainer(FineTuneTrainer):
         return layout.padded(rows, self.batch_size, self.call_cost, self.model.special.pad)
 
     def _accumulate(self, batches: list[Batch]) -> float:
-        """Adds the gradient of the mean loss over the answer tokens of all batches; returns their summed loss."""
-        answer_tokens, total = sum(batch.answer_tokens for batch in batches), 0.0
+        """Adds the gradient of the mean loss over all batches, by their weights; returns their summed loss."""
+        weight, total = sum(batch.weight for batch in batches), 0.0
         for batch in batches:
             nll = self.nll(batch)
             if not torch.isfinite(nll):
                 self.progress.not_a_number()
-                raise AffinageError(
-                    Problem(
-                        f"training step {self.tracker.steps + 1}",
-                        f"the loss is {nll.item()}, so the weights are of no use from here on.",
-                        remedy=f"Likely causes: {'; '.join(CAUSES['not a number'])}.",
-                    )
-                )
-            self.distributed.backward(nll / answer_tokens, self.dist_model)
+                raise not_a_number(self.tracker.steps + 1, nll.item())
+            self.distributed.backward(nll / weight, self.dist_model)
             total += nll.item()
         return total
 
@@ -211,6 +203,15 @@ class AnswerTrainer(FineTuneTrainer):
         device = torch.device(self.device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.use_mixed_precision):
             return answer_nll(self.compiled_model.model, batch.to(device))
+
+    def evaluation_batches(self, rows: list[Row], size: int) -> Iterator[Batch]:
+        """The rows in batches of `size`; those of like length together need little padding."""
+        rows = sorted(rows, key=lambda row: len(row.ids))
+        yield from (collate(rows[start : start + size], self.model.special.pad) for start in range(0, len(rows), size))
+
+    def also_measured(self) -> dict[str, float]:
+        """What has been measured beside the loss since the last call, by name: nothing here."""
+        return {}
 
     def train_step(self, inputs, targets, should_step: bool = True, profiler=None):
         """One step on raw matrices; Ludwig calls it when it looks for the largest batch that fits."""

@@ -64,12 +64,15 @@ def _measured(training: Mapping[str, Any]) -> dict[str, str]:
         "tokens": f"{training['tokens']:,}",
         "trained parameters": f"{training['trainable_parameters']:,} of {training['parameters']:,} ({share:.2%})",
         "peak memory": peak_memory(dict(training)),
-        "kept": ""
-        if loss is None
-        else f"step {training['best_step']:,}, validation loss {loss:.4f} nats per answer token",
+        "kept": "" if loss is None else f"step {training['best_step']:,}, validation {_named_loss(training, loss)}",
         "cut at the length limit": _cut(training) if training.get("cut_rows") else "",
         "notes": "; ".join(training.get("notes", [])),
     }
+
+
+def _named_loss(training: Mapping[str, Any], loss: float) -> str:
+    name = training.get("loss_name")  # of a loss that is no likelihood
+    return f"{name} {loss:.4f}" if name else f"loss {loss:.4f} nats per answer token"
 
 
 def _cut(training: Mapping[str, Any]) -> str:

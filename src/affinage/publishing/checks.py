@@ -14,6 +14,7 @@ from affinage.paths import display
 from affinage.publishing.card import placeholders
 from affinage.publishing.card_data import rows_of_run
 from affinage.publishing.card_results import read_json
+from affinage.publishing.card_use import adapter_config
 from affinage.publishing.publication import Publication
 from affinage.publishing.safety import leaks
 from affinage.publishing.vllm_limits import vllm_limits
@@ -31,7 +32,7 @@ def run_problems(publication: Publication) -> list[Problem]:
     if run.status != "finished":
         remedy = f"Finish it with make train RESUME={run.folder.name}, or name another run."
         problems.append(Problem(f"run {run.folder.name}", f"did not finish (status: {run.status}).", remedy=remedy))
-    problems += base_problems(publication) + licence_problems(publication)
+    problems += base_problems(publication) + licence_problems(publication) + encoder_problems(run)
     if publication.kind in ("adapter", "full"):
         problems += weight_problems(run.weights_folder, f"run {run.folder.name}")
     elif publication.kind == "merged":
@@ -41,6 +42,16 @@ def run_problems(publication: Publication) -> list[Problem]:
         problems += gguf_problems(run)
     files = rows_of_run(run)
     return problems + (personal_data_problems(files) if files else [])
+
+
+def encoder_problems(run: Run) -> list[Problem]:
+    """A run on an encoder-decoder: the cards that are written here say how causal models are used."""
+    whole = read_json(run.weights_folder / "config.json").get("is_encoder_decoder")
+    if not whole and adapter_config(run).get("task_type") != "SEQ_2_SEQ_LM":
+        return []
+    found = "stands on an encoder-decoder, and cards are written for causal models alone."
+    remedy = f"Upload {display(run.weights_folder)} with huggingface_hub and a card of your own."
+    return [Problem(f"run {run.folder.name}", found, remedy=remedy)]
 
 
 def base_problems(publication: Publication) -> list[Problem]:

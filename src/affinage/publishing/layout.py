@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from affinage.errors import AffinageError, Problem
+from affinage.model_types import refuse_encoder
 from affinage.paths import ROOT
 from affinage.publishing.card_results import newest_evaluation, read_json
 from affinage.publishing.publication import Publication
@@ -32,6 +33,7 @@ def publication_of(
 
     `base` replaces that one; it is "" in what is returned when the run's own is a folder of this machine.
     """
+    refuse_encoder(run, "be published yet")
     trained_on = run.manifest.get("base_model", {})
     known = "" if "files" in trained_on else str(trained_on.get("id", ""))
     if kind == "adapter" and (run.weights_folder / "config.json").exists():

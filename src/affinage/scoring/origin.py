@@ -10,6 +10,7 @@ import yaml
 
 from affinage import data
 from affinage.errors import AffinageError, Problem
+from affinage.model_types import baseline_name
 from affinage.paths import ROOT, display
 from affinage.runs import Run
 from affinage.scoring.predictions_file import REMEDY, Predictions
@@ -81,6 +82,8 @@ def _row_warnings(n: int, split: str, rows_in_split: int | None) -> Iterator[str
 def _run_warnings(run: Run | None) -> Iterator[str]:
     if run and run.status != "finished":
         yield f"the run {run.folder.name} is not finished (status: {run.status}), so its model may be half trained."
+    if run and (name := baseline_name(run.manifest)):
+        yield f"base is no model here: it answers {name}, the most frequent label of the training rows."
 
 
 def _file_of(split: str, files: list[Path]) -> Path:

@@ -25,12 +25,14 @@ from affinage.curation.steps.recipe_file import RecipeFile
 from affinage.curation.steps.review import Precision, key_start, precisions, read_sheet, write_sheet
 from affinage.curation.steps.segment import Document, read_documents, segment
 from affinage.data import SPLITS
+from affinage.demo_server import is_demo
 from affinage.errors import AffinageError, Problem
 from affinage.ollama_chat import Chat
 from affinage.paths import display
 from affinage.runs import write_jsonl
 
 Splits = dict[str, list[Row]]
+DEMO = "DEMO: rules stood in for a language model. These rows show how curation works and are no material to train on."
 PROVENANCE_ENDS = ("_model", "_digest", "_prompt_sha256")
 
 
@@ -114,7 +116,7 @@ def curate(file: RecipeFile, chat: Chat, places: Places, replace: bool = False) 
         precision, stale = _precision(places.sheet, work)
         entries = _entries(file, work, material) | {
             "split": {"asked": split.asked, "got": split.got},
-            "warnings": split.warnings,
+            "warnings": [*split.warnings, *_demo_warning(chat)],
             "notes": [*material.notes, *notes],
             "leaks": manifest.shortened(_leaks(splits, file.recipe).to_json()),
             "sizes": sizes.to_json(),
@@ -261,6 +263,10 @@ def _entries(file: RecipeFile, work: Work, material: Material) -> dict[str, Any]
         "steps": steps,
         "unparsed": work.reasons(),
     }
+
+
+def _demo_warning(chat: Chat) -> list[str]:
+    return [DEMO] if chat.model and is_demo(chat.model.name, chat.model.digest) else []
 
 
 def _source(file: RecipeFile) -> str:
