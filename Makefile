@@ -15,7 +15,7 @@ VARIABLES = DATASET SET RESUME RESULTS UPGRADE SOURCE FORMAT TASK COLUMNS SPLIT 
 	LANGUAGES BALANCE TOKENIZER UNANSWERABLE REPLACE LICENCE SAMPLE MODEL HOST PULL CONCURRENCY RETRY_FAILED SUITE FEWSHOT ADAPTER BOOK \
 	RUNS NAME K SWEEP A B JUDGE MODE LIMIT HUMAN SHEET PAGE MEMORY LENGTH MEASURE BATCHES BITS STEPS REPO BASE PUBLIC REVISION \
 	LICENCE_NAME LICENCE_LINK PR PLAN TAG KIND QUANT DTYPE SYSTEM ASK SIDE INPUT PORT \
-	PRE_TOKENIZER
+	PRE_TOKENIZER ARCHITECTURE FORM
 $(foreach name,$(VARIABLES),$(eval $(name) =))
 CONFIG = ludwig_configs/voix-passive/petit-llama-qlora.yaml
 RUN = last
@@ -25,9 +25,9 @@ export CONFIG RUN $(VARIABLES)
 first = $(word 1,$(subst :, ,$(1)))
 options = $(foreach pair,$(1),$${$(call first,$(pair)):+--$(word 2,$(subst :, ,$(pair))) "$$$(call first,$(pair))"})
 
-.PHONY: help venv setup env data curate check-data card check train list show reproduce evaluate score compare \
-	judge judge-demo annotate calibrate leaderboard kfold sweep rouge fit bench chat serve upload-plan upload upload-data merge \
-	gguf llama-cpp ollama data-quickstart model-quickstart test test-fast lint benchmark benchmark-gpu lock clean
+.PHONY: help venv setup env data curate curate-demo check-data card check train list show reproduce evaluate score compare \
+	judge judge-demo preferences annotate calibrate leaderboard kfold sweep rouge fit bench chat serve upload-plan upload upload-data merge \
+	recipe tiny-model gguf llama-cpp ollama data-quickstart model-quickstart test test-fast lint benchmark benchmark-gpu lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "%s%s\n", gap, substr($$0, 5); gap = "\n" } \
@@ -53,6 +53,9 @@ curate: venv ## Let a language model segment, label and augment: TASK=name, as i
 	@$(PYTHON_VENV) tools/curate.py $(call options,TASK:task SAMPLE:sample MODEL:model HOST:host \
 		CONCURRENCY:concurrency RESULTS:results) $${RETRY_FAILED:+--retry-failed} $${PULL:+--pull} $${REPLACE:+--replace}
 
+curate-demo: venv ## Show what curating looks like without a model (rules stand in, all is marked DEMO): archives-demo
+	@$(PYTHON_VENV) tools/curate_demo.py
+
 check-data: venv ## Look for leaks, duplicates, personal data and cut rows, and draw a page: TASK=name [DATASET=file] [CONFIG=file]
 	@$(PYTHON_VENV) tools/check_data.py --task "$${TASK:-voix-passive}" \
 		$(call options,DATASET:dataset NEAR:near RESULTS:results) $(if $(filter file,$(origin CONFIG)),,--config "$$CONFIG")
@@ -70,7 +73,7 @@ fit: venv ## Say what fits in memory, and how long it takes: CONFIG=file.yaml [M
 
 bench: venv ## Measure memory and time per step on this machine: CONFIG=file.yaml [BATCHES=1,2,4,16] [BITS=4,8,16] [LENGTH=512]
 	@$(PYTHON_VENV) tools/bench.py --config "$$CONFIG" \
-		$(call options,BATCHES:batches BITS:bits STEPS:steps LENGTH:length RESULTS:results)
+		$(call options,SET:set BATCHES:batches BITS:bits STEPS:steps LENGTH:length RESULTS:results)
 
 train: venv ## Train one configuration: CONFIG=file.yaml [DATASET=file] [SET="trainer.epochs=1 adapter.r=32"] [RESUME=run or last] [RESULTS=folder]
 	@if [ -n "$$RESUME" ]; then set -- --resume "$$RESUME"; else set -- --config "$$CONFIG"; fi; \
@@ -104,6 +107,10 @@ judge: venv ## Let a local model score the answers: RUN=run [JUDGE=llama3.1:8b] 
 
 judge-demo: venv ## Show what judging looks like without a model (simple rules stand in, all is marked DEMO): RUN=run
 	@$(PYTHON_VENV) evaluate/judge_demo.py --run "$$RUN" $(call options,MODE:mode SUITE:suite LIMIT:limit RESULTS:results)
+
+preferences: venv ## Make a dataset of preferences from pairwise verdicts: RUN=run TASK=name [FORM=kto] [JUDGE=name] [SPLIT=0.8/0.1/0.1]
+	@$(PYTHON_VENV) tools/make_preferences.py --run "$$RUN" $(call options,TASK:task FORM:form MODE:mode JUDGE:judge \
+		SUITE:suite SPLIT:split SEED:seed RESULTS:results) $${REPLACE:+--replace}
 
 annotate: venv ## Write a sheet on which people score answers without knowing whose they are: RUN=run [N=40] [PAGE=1]
 	@$(PYTHON_VENV) evaluate/annotate.py --run "$$RUN" $(call options,SUITE:suite N:n SEED:seed SHEET:output RESULTS:results) \
@@ -161,6 +168,13 @@ llama-cpp: venv ## Get and compile llama.cpp, once for this user (needs a C++ co
 ollama: venv ## Make an Ollama model and compare its answers with the run's: RUN=run [NAME=name] [QUANT=q8_0]
 	@$(PYTHON_VENV) tools/export_ollama.py --run "$$RUN" $(call options,NAME:name QUANT:quant SYSTEM:system \
 		LICENCE:licence PRE_TOKENIZER:pre-tokenizer HOST:host RESULTS:results) $${REPLACE:+--replace}
+
+##@ Follow a recipe
+recipe: venv ## Rehearse a whole project at tiny scale, offline: NAME=archives, medquad, alpaca, quizz ... (docs/recipes)
+	@$(PYTHON_VENV) tools/recipe.py $(call options,NAME:name RESULTS:results)
+
+tiny-model: venv ## Make a tiny random base model for a rehearsal: ARCHITECTURE=gpt2 TASK=name [DATASET=file] [SEED=42]
+	@$(PYTHON_VENV) tools/make_tiny_model.py $(call options,ARCHITECTURE:architecture TASK:task DATASET:dataset SEED:seed)
 
 ##@ Make the quick start's data and model again (both are in the repository)
 data-quickstart: venv ## Make datasets/voix-passive
