@@ -15,7 +15,7 @@ VARIABLES = DATASET SET RESUME RESULTS UPGRADE SOURCE FORMAT TASK COLUMNS SPLIT 
 	LANGUAGES BALANCE TOKENIZER UNANSWERABLE REPLACE LICENCE SAMPLE MODEL HOST PULL CONCURRENCY RETRY_FAILED SUITE FEWSHOT ADAPTER BOOK \
 	RUNS NAME K SWEEP A B JUDGE MODE LIMIT HUMAN SHEET PAGE MEMORY LENGTH MEASURE BATCHES BITS STEPS REPO BASE PUBLIC REVISION \
 	LICENCE_NAME LICENCE_LINK PR PLAN TAG KIND QUANT DTYPE SYSTEM ASK SIDE INPUT PORT \
-	PRE_TOKENIZER ARCHITECTURE FORM
+	PRE_TOKENIZER ARCHITECTURE FORM GPUS
 $(foreach name,$(VARIABLES),$(eval $(name) =))
 CONFIG = ludwig_configs/voix-passive/petit-llama-qlora.yaml
 RUN = last
@@ -27,7 +27,7 @@ options = $(foreach pair,$(1),$${$(call first,$(pair)):+--$(word 2,$(subst :, ,$
 
 .PHONY: help venv setup env data curate curate-demo check-data card check train list show reproduce evaluate score compare \
 	judge judge-demo preferences annotate calibrate leaderboard kfold sweep rouge fit bench chat serve upload-plan upload upload-data merge \
-	recipe tiny-model gguf llama-cpp ollama data-quickstart model-quickstart test test-fast lint benchmark benchmark-gpu lock clean
+	recipe tiny-model gguf llama-cpp ray ollama data-quickstart model-quickstart test test-fast lint benchmark benchmark-gpu lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "%s%s\n", gap, substr($$0, 5); gap = "\n" } \
@@ -75,9 +75,9 @@ bench: venv ## Measure memory and time per step on this machine: CONFIG=file.yam
 	@$(PYTHON_VENV) tools/bench.py --config "$$CONFIG" \
 		$(call options,SET:set BATCHES:batches BITS:bits STEPS:steps LENGTH:length RESULTS:results)
 
-train: venv ## Train one configuration: CONFIG=file.yaml [DATASET=file] [SET="trainer.epochs=1 adapter.r=32"] [RESUME=run or last] [RESULTS=folder]
+train: venv ## Train one configuration: CONFIG=file.yaml [DATASET=file] [SET="trainer.epochs=1 adapter.r=32"] [GPUS=n] [RESUME=run or last]
 	@if [ -n "$$RESUME" ]; then set -- --resume "$$RESUME"; else set -- --config "$$CONFIG"; fi; \
-	$(PYTHON_VENV) tools/train.py "$$@" $(call options,DATASET:dataset SET:set RESULTS:results)
+	$(PYTHON_VENV) tools/train.py "$$@" $(call options,DATASET:dataset SET:set GPUS:gpus RESULTS:results)
 
 ##@ Look at runs
 list: venv ## List the runs, newest first
@@ -212,10 +212,16 @@ benchmark-gpu: venv ## Measure 7 and 8 B shapes against TRL and Liger on a CUDA 
 	@$(PYTHON_VENV) tools/benchmark_table.py
 
 ##@ Maintain
-lock: venv ## Write requirements.lock again from pyproject.toml (UPGRADE=1: with the newest versions allowed there)
+ray: venv ## Install Ray, for runs on several machines (backend: {type: ray})
+	@$(PYTHON_VENV) -m uv pip install --quiet --compile-bytecode --python $(PYTHON_VENV) --require-hashes -r requirements-ray.lock
+
+lock: venv ## Write requirements.lock and requirements-ray.lock again from pyproject.toml (UPGRADE=1: with the newest versions allowed there)
 	@$(PYTHON_VENV) -m uv pip compile --quiet --universal --python-version 3.12 --group dev --generate-hashes \
 		--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 		--output-file requirements.lock pyproject.toml
+	@$(PYTHON_VENV) -m uv pip compile --quiet --universal --python-version 3.12 --group ray --generate-hashes \
+		--constraint requirements.lock --no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+		--output-file requirements-ray.lock
 
 clean: ## Delete caches, that of tokenized rows too; results, data, models and the compiled llama.cpp stay
 	@rm -rf .pytest_cache .ruff_cache .mypy_cache "$${XDG_CACHE_HOME:-$$HOME/.cache}/affinage/tokenized"

@@ -18,7 +18,7 @@ import psutil
 from rich.table import Table
 
 from affinage.benchmarking import spread, surroundings
-from affinage.console import quiet_libraries, run_script, stdout
+from affinage.console import library_log, quiet_libraries, run_script, stdout
 from affinage.paths import CONFIGS, ROOT, display
 
 OUTPUT = ROOT / "benchmarks" / "answers.json"
@@ -56,7 +56,7 @@ def measure(work: Path, train_steps: int, rows: int, pairs: int) -> dict[str, An
     busy = psutil.cpu_percent(interval=1.0)
     plan = training.plan(CONFIG, overrides=f"trainer.train_steps={train_steps}")
     run = training.start(plan, work)
-    with run.held(), training._library_log(run.folder / "train.log"):
+    with run.held(), library_log(run.folder / "train.log"):
         training._fit(run, plan, [])
     asked = plan.splits["test"].iloc[:: max(1, len(plan.splits["test"]) // rows)].head(rows).reset_index(drop=True)
     contestants = {

@@ -38,7 +38,7 @@ def resolve(affinage, llm_config):
     ],
 )
 def test_counts_equal_those_of_the_model_that_is_trained(resolve, prepare, llm_config, sentences, model, sections):
-    from affinage.ludwig_ext.trainer import parameter_counts
+    from affinage.ludwig_ext.model import parameter_counts
     from affinage.memory_estimate import count_parameters
 
     counted = count_parameters(resolve(*model, **sections))

@@ -70,6 +70,7 @@ def test_every_section_whose_keys_ludwig_lists_is_closed(affinage):
         "parameters",
         "rank_pattern",
         "search_alg",
+        "resources_per_worker",  # of a Ray cluster, which may have resources of its own
     }
 
 
@@ -145,7 +146,7 @@ def test_named_adapters_are_checked_as_adapters(errors, llm_config):
     "sections",
     [
         {"backend": "local"},
-        {"backend": {"type": "local", "anything": 1}},
+        {"backend": {"type": "ray", "address": "auto", "trainer": {"num_workers": 8, "strategy": "ddp"}}},
         {"adapter": None, "quantization": None},
         {"adapter": {"type": "lora", "rank_pattern": {"q_proj": 4}}},
         {"adapter": {"type": "oft", "r": 0}},

@@ -4,9 +4,13 @@
 """
 
 import argparse
+import json
 import os
+import sys
 from pathlib import Path
 
+from affinage import launch, ray_runs
+from affinage.configs import read_config
 from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
 from affinage.model_types import baseline_name
 from affinage.paths import CONFIGS, RESULTS, ROOT, display, full_dataset
@@ -21,46 +25,90 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     what.add_argument("--resume", metavar="RUN", help="go on with a run that ended early: its id, its folder, or last")
     parser.add_argument("--dataset", default="", help="a file or folder of rows (default: datasets/<task>/)")
     parser.add_argument("--set", default="", help='overrides, such as "trainer.epochs=1 adapter.r=32"')
+    parser.add_argument("--gpus", type=int, default=1, help="processes on this machine, each with a GPU of its own")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where run folders go (default: results/)")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
+    if arguments.gpus > 1 and not launch.in_group():
+        script = [sys.executable, str(Path(__file__)), *(sys.argv[1:] if argv is None else argv)]
+        return launch.launch(script, arguments.gpus)
+    launch.see_one_gpu()
     config = arguments.config and arguments.config.resolve()
     dataset = full_dataset(arguments.dataset)
     results = arguments.results.resolve()
     os.chdir(ROOT)  # shipped configs name models/petit-llama relative to the project
     quiet_libraries()
     run = find_run(arguments.resume, results) if arguments.resume else None
+    given = read_config(run.folder / "user_config.yaml" if run else config)
+    if place := ray_runs.placement(given, arguments.set):
+        return train_on_ray(place, run, config, dataset, arguments.set, results)
     stderr.print(f"[dim]{display(run.folder if run else config)}: loading Ludwig (about 10 s)[/]")
     from affinage import preview, training
+    from affinage.ludwig_ext import workers
 
+    team = workers.join()
     plan = training.plan_again(run) if run else training.plan(config, dataset, arguments.set)
-    show_plan(plan)
+    if team.size() > 1:
+        workers.refuse(plan.resolved)
+    if team.is_coordinator():
+        show_rows(training.kind_of(plan.resolved).base_model(plan.resolved), plan.sizes, plan.dropped)
     if not run:
         preview.refuse(plan)
-    run = run or training.start(plan, results)
+    run = training.start_together(plan, results, run)
     try:
         outcome = training.complete(run, plan)
     except KeyboardInterrupt as stop:
-        stdout.print(f"Interrupted: {stop or 'at once'}. The last checkpoint is in {display(run.folder)}.")
-        next_command(f"make train RESUME={run.folder.name}")
-        return 130
-    show_outcome(outcome, plan, config or CONFIGS / plan.task / f"{plan.name}.yaml")
+        return show_interrupted(run, str(stop))
+    if team.is_coordinator():
+        show_outcome(outcome, plan.resolved.trainer.learning_rate, config or config_of(run))
     return 0
 
 
-def show_plan(plan) -> None:
-    rows = ", ".join(f"{name} {len(part):,}" for name, part in plan.splits.items())
-    from affinage import training
+def train_on_ray(place, run, config, dataset: str, overrides: str, results: Path) -> int:
+    """Trains on a Ray cluster; this process reads no row, and shows what the run folder says in the end."""
+    try:
+        with ray_runs.cluster(place):
+            if run is None:
+                run, rows, dropped = ray_runs.begin(config, dataset, overrides, results)
+                show_rows(run.manifest["base_model"]["id"], rows, dropped)
+            run = ray_runs.train(place, run)
+    except KeyboardInterrupt:
+        return show_interrupted(run, "") if run else 130
+    from affinage.training import Outcome
 
-    stderr.print(f"base model {training.kind_of(plan.resolved).base_model(plan.resolved)}; rows: {rows}", style="dim")
-    for sentence in dropped_sentences(plan.dropped):
+    records = [json.loads(line) for line in open_records(run)]
+    outcome = Outcome(run, run.manifest.get("metrics", {}).get("scores", {}), records)
+    rate = read_config(run.folder / "config.yaml")["trainer"]["learning_rate"]
+    show_outcome(outcome, rate, config or config_of(run))
+    return 0
+
+
+def config_of(run) -> Path:
+    return CONFIGS / run.manifest["task"] / f"{run.manifest['config']}.yaml"
+
+
+def open_records(run) -> list[str]:
+    path = run.folder / "predictions.jsonl"
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def show_interrupted(run, stop: str) -> int:
+    stdout.print(f"Interrupted: {stop or 'at once'}. The last checkpoint is in {display(run.folder)}.")
+    next_command(f"make train RESUME={run.folder.name}")
+    return 130
+
+
+def show_rows(base_model: str, rows: dict[str, int], dropped: dict[str, int]) -> None:
+    found = ", ".join(f"{name} {n:,}" for name, n in rows.items())
+    stderr.print(f"base model {base_model}; rows: {found}", style="dim")
+    for sentence in dropped_sentences(dropped):
         stderr.print(f"[yellow]{sentence}[/]")
 
 
-def show_outcome(outcome, plan, config: Path) -> None:
+def show_outcome(outcome, rate, config: Path) -> None:
     run, training = outcome.run, outcome.run.manifest["training"]
     if training["cut_rows"]:
         stdout.print(
@@ -84,7 +132,6 @@ def show_outcome(outcome, plan, config: Path) -> None:
     weights = run.weights_folder if run.weights_folder.exists() else run.weights_folder.with_suffix(".safetensors")
     stdout.print(f"Weights:     {display(weights)}")
     stdout.print(f"Loss curve:  {display(run.folder / 'plots' / 'loss.png')}")
-    rate = plan.resolved.trainer.learning_rate
     other = f"trainer.learning_rate={rate / 2:g}" if isinstance(rate, float) else "trainer.learning_rate=0.0001"
     next_command(f'make train CONFIG={display(config)} SET="{other}"')
 

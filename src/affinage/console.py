@@ -4,7 +4,9 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -53,3 +55,25 @@ def next_command(command: str) -> None:
     """Prints the command a person would type next, as the last line of a script."""
     stdout.print(f"\nNext: [bold]{escape(command)}[/]")
     sys.stdout.flush()
+
+
+@contextmanager
+def library_log(path: Path) -> Iterator[None]:
+    """Inside, what the libraries log, warn and print goes to a file; our own progress stays on screen."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("ludwig", "transformers", "py.warnings")]
+    before = [(logger.level, logger.propagate, logger.handlers) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        with path.open("a", encoding="utf-8") as log, redirect_stdout(log):
+            yield
+    finally:
+        logging.captureWarnings(False)
+        handler.close()
+        for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.propagate, logger.handlers = propagate, handlers

@@ -43,13 +43,15 @@ def describe_environment() -> dict[str, Any]:
     return kept | {"lock_sha256": sha256(LOCK) if LOCK.exists() else None}
 
 
-def make_line(config: Path, dataset: str, overrides: str) -> str:
+def make_line(config: Path, dataset: str, overrides: str, workers: int = 1) -> str:
     """The command that starts the same run from the project's folder."""
     parts = ["make train", f"CONFIG={shlex.quote(display(config))}"]
     if dataset:
         parts.append(f"DATASET={shlex.quote(dataset if '://' in dataset else display(Path(dataset)))}")
     if overrides:
         parts.append(f"SET={shlex.quote(overrides)}")
+    if workers > 1:
+        parts.append(f"GPUS={workers}")
     return " ".join(parts)
 
 

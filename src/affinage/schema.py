@@ -96,6 +96,46 @@ OVERLAYS: dict[str, Schema] = {
     "trainer.packing_max_sequences_per_pack": AT_LEAST_1,
 }
 
+# Ludwig leaves this section open; these are the keys that `ray_runs` performs.
+BACKEND: Schema = {
+    "description": "Where the run trains: in this process (local), or in workers on a Ray cluster (ray).",
+    "type": ["object", "string", "null"],
+    "if": {"type": "string"},
+    "then": {"enum": ["local", "ray"]},
+    "properties": {
+        "type": {"enum": ["local", "ray"]},
+        "address": {
+            "type": "string",
+            "description": "Of a running cluster; without it and RAY_ADDRESS, one is started.",
+        },
+        "cache_dir": {"type": ["string", "null"]},
+        "trainer": {
+            "type": "object",
+            "properties": {
+                "num_workers": {"type": "integer", "minimum": 1, "default": 1},
+                "strategy": {
+                    "enum": ["ddp", "accelerate"],
+                    "default": "ddp",
+                    "description": "Equal copies of the model, whose gradients are added up; both names mean the same.",
+                },
+                "use_gpu": {
+                    "type": "boolean",
+                    "description": "Whether a worker gets a GPU; without it, if there are any.",
+                },
+                "resources_per_worker": {"type": "object", "description": "What Ray keeps free for each, by name."},
+                "max_failures": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "default": 3,
+                    "description": "How often all workers start again from the last checkpoint after one has died.",
+                },
+            },
+            "additionalProperties": False,
+        },
+    },
+    "additionalProperties": False,
+}
+
 # Keys that Ludwig writes into a config it saves, such as a run's model_hyperparameters.json, without listing them.
 _FEATURE = ("active", "proc_column")
 _VOCABULARY = ("max_sequence_length", "vocab_size")
@@ -122,6 +162,7 @@ def strict_schema(model_type: str = LLM) -> Schema:
     schema = _strict(get_schema(LLM), ())
     named = schema["properties"]["adapters"]["properties"]["adapters"]
     named["additionalProperties"] = schema["properties"]["adapter"] | {"type": "object"}
+    schema["properties"]["backend"] = BACKEND
     return schema | {"required": REQUIRED, "description": "A Ludwig config for fine-tuning a language model."}
 
 
@@ -133,6 +174,7 @@ def encoder_schema() -> Schema:
     _keep_types(label, ("category",))
     _keep_types(text["allOf"][0]["then"]["properties"]["encoder"], tuple(ENCODERS))
     schema = _strict({"type": "object", "properties": {key: properties[key] for key in ENCODER_SECTIONS}}, ())
+    schema["properties"]["backend"] = BACKEND
     return schema | {"required": ENCODER_REQUIRED, "description": "A Ludwig config for an encoder with a head."}
 
 

@@ -1,9 +1,8 @@
 """One training run from a YAML config to a run folder with the model, its scores and its manifest."""
 
-import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,10 @@ from affinage import data, encoder_runs, health, language_runs, plots, provenanc
 from affinage.before_after import choose_rows, scores
 from affinage.config_check import check_config, check_overridden
 from affinage.configs import apply_overrides, read_config, task_and_name
+from affinage.console import library_log
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.ludwig_ext import register
+from affinage.ludwig_ext.workers import Workers, backend_of
 from affinage.runs import Run, create_run, write_json, write_jsonl
 
 USER_CONFIG = "user_config.yaml"
@@ -52,6 +53,11 @@ class Plan:
     dropped: dict[str, int]
     make: str = ""
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Rows by split."""
+        return {name: len(rows) for name, rows in self.splits.items()}
+
 
 def plan(config_path: Path, dataset: str = "", overrides: str = "") -> Plan:
     """Reads config and data and fits one to the other. Raises AffinageError for whatever a person must mend."""
@@ -64,7 +70,8 @@ def plan(config_path: Path, dataset: str = "", overrides: str = "") -> Plan:
         config = apply_overrides(config, overrides, resolve(config, where).to_dict())
         raise_all(check_overridden(config))
         where = f"{where} with SET"
-    return _fit_data(task, name, config, dataset, where, provenance.make_line(config_path, dataset, overrides))
+    make = provenance.make_line(config_path, dataset, overrides, Workers().size())
+    return _fit_data(task, name, config, dataset, where, make)
 
 
 def _fit_data(task: str, name: str, config: dict[str, Any], dataset: str, where: str, make: str) -> Plan:
@@ -129,6 +136,14 @@ def read_task(task: str, dataset: str, resolved: Any) -> tuple[list[Path], dict[
     return files, splits, kind_of(resolved).keep_useful(splits, resolved)
 
 
+def start_together(ready: Plan, results: Path, run: Run | None = None) -> Run:
+    """The run of all workers, for which the first one makes a folder, unless it is there already."""
+    team = Workers()
+    if team.is_coordinator() and run is None:
+        run = start(ready, results)
+    return team.broadcast_object(run)
+
+
 def train(ready: Plan, results: Path) -> Outcome:
     """Trains, answers the test rows with base and tuned model, and fills a new run folder."""
     return complete(start(ready, results), ready)
@@ -182,12 +197,16 @@ def complete(run: Run, ready: Plan, callbacks: Sequence[Callback] = ()) -> Outco
     """Trains from the run's last checkpoint, or from the start, and does all that comes after.
 
     `callbacks` are Ludwig's. Raises KeyboardInterrupt, with a checkpoint saved, after Ctrl-C, and AffinageError
-    when another process is working on the run.
+    when another process is working on the run. Where several workers train it, all of them call this, and the first
+    one alone writes.
     """
+    if Workers().rank() > 0:
+        _answered(_fit(run, ready, []), ready)
+        return Outcome(run, {}, [])
     with run.held():
         run.record(status="running", error=None)
         try:
-            with _library_log(run.folder / "train.log"), trackers.tracking(run) as tracking:
+            with library_log(run.folder / "train.log"), trackers.tracking(run) as tracking:
                 ludwig = _fit(run, ready, [*tracking, *callbacks])
                 outcome = _measure(run, ready, ludwig)
         except BaseException as error:
@@ -206,28 +225,6 @@ def _describe_data(ready: Plan) -> dict[str, Any]:
     return provenance.describe_data(ready.dataset, ready.files, ready.splits, ready.dropped)
 
 
-@contextlib.contextmanager
-def _library_log(path: Path) -> Iterator[None]:
-    """Inside, what the libraries log, warn and print goes to a file; our own progress stays on screen."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    loggers = [logging.getLogger(name) for name in ("ludwig", "transformers", "py.warnings")]
-    before = [(logger.level, logger.propagate, logger.handlers) for logger in loggers]
-    for logger in loggers:
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.INFO)
-    logging.captureWarnings(True)
-    try:
-        with path.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
-            yield
-    finally:
-        logging.captureWarnings(False)
-        handler.close()
-        for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-            logger.propagate, logger.handlers = propagate, handlers
-
-
 class _TrainerSeen(Callback):
     """Keeps hold of the trainer, which Ludwig makes and drops inside `LudwigModel.train`."""
 
@@ -243,7 +240,7 @@ def _fit(run: Run, ready: Plan, callbacks: Sequence[Callback]) -> Any:
     ludwig = LudwigModel(
         ready.config,
         logging_level=logging.INFO,
-        backend=ready.config.get("backend", "local"),
+        backend=backend_of(ready.config),
         callbacks=[seen, *kind_of(ready.resolved).callbacks(ready), *callbacks],
     )
     try:
@@ -257,7 +254,7 @@ def _fit(run: Run, ready: Plan, callbacks: Sequence[Callback]) -> Any:
             random_seed=SEED,
         )
     finally:
-        if getattr(seen.trainer, "progress", None) is not None:
+        if getattr(seen.trainer, "progress", None) is not None and seen.trainer.is_coordinator():
             _record_training(run, seen.trainer, time.monotonic() - started)
     return ludwig
 
@@ -273,13 +270,25 @@ def _record_training(run: Run, trainer: Any, seconds: float) -> None:
     plots.loss_curve(steps, summary["evaluations"], summary["best_step"], picture, trainer.loss_name)
 
 
+def _answered(ludwig: Any, ready: Plan) -> list[dict[str, Any]]:
+    """The records of the test rows, which the workers share among them; none without a test split."""
+    if "test" not in ready.splits:
+        return []
+    rows = choose_rows(ready.splits["test"])
+
+    def answered(positions: list[int]) -> list[dict[str, Any]]:
+        return kind_of(ready.resolved).answered(ludwig, ready, rows.iloc[positions]) if positions else []
+
+    return Workers().spread(answered, range(len(rows)))
+
+
 def _measure(run: Run, ready: Plan, ludwig: Any) -> Outcome:
     """Answers the test rows before and after, and scores them; a run without a test split has no scores."""
     if "test" not in ready.splits:
         return Outcome(run, {}, [])
     rows = choose_rows(ready.splits["test"])
     started = time.monotonic()
-    records = kind_of(ready.resolved).answered(ludwig, ready, rows)
+    records = _answered(ludwig, ready)
     result = scores(records)
     write_jsonl(run.folder / "predictions.jsonl", records)
     metrics = {"split": "test", "rows_in_split": len(ready.splits["test"]), "scores": result}

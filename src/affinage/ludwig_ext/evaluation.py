@@ -84,11 +84,12 @@ class Evaluations:
 
     def loss(self, rows: Rows) -> float:
         """Mean loss (per answer token, in nats) over the rows, or over the first `trainer.eval_steps` batches."""
-        trainer, nll, weight, size = self.trainer, 0.0, 0, self.trainer.eval_batch_size
+        trainer, nll, weight, size = self.trainer, 0.0, 0.0, self.trainer.eval_batch_size
         with evaluation_mode(trainer.dist_model), torch.no_grad():
-            for batch in trainer.evaluation_batches(self._evaluated(rows), size):
+            for batch in trainer.evaluation_batches(trainer.distributed.share(self._evaluated(rows)), size):
                 nll += trainer.nll(batch).item()
                 weight += batch.weight
+        nll, weight = trainer.distributed.sum(nll, weight)
         return nll / weight
 
     def _evaluated(self, rows: Rows) -> list[Row]:
@@ -151,7 +152,7 @@ class Evaluations:
     def keep_weights(self) -> None:
         """Makes the present weights the best ones, in best.pt beside the checkpoint."""
         self.best_step = self.trainer.tracker.steps
-        if not self.trainer.skip_save_model:
+        if not self.trainer.skip_save_model and self.trainer.is_coordinator():
             checkpoints.save(self._best_path, checkpoints.trainable_state(self.trainer.model))
 
     @property

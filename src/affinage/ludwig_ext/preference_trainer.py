@@ -72,7 +72,8 @@ class PreferenceTrainer(AnswerTrainer):
 
     def _with_references(self, rows: Rows) -> Rows:
         preferences = list(_preferences(rows.rows))
-        logps = iter(self.logps([sequence for row in preferences for sequence in row.referenced], "reference"))
+        sequences = [sequence for row in preferences for sequence in row.referenced]
+        logps = iter(self.distributed.spread(lambda share: self.logps(share, "reference"), sequences))
         known: list[Row] = [replace(row, references=(next(logps), next(logps))) for row in preferences]
         return replace(rows, rows=known)
 
@@ -108,7 +109,7 @@ class PreferenceTrainer(AnswerTrainer):
     def _look_at(self, rows: Sequence[Preference]) -> None:
         """Finds what the loss of a row depends on beside the row: something about all rows of a step."""
 
-    def _accumulate(self, batches: list[Any]) -> float:
+    def _accumulate(self, batches: list[Any]) -> tuple[float, int, int]:
         self._look_at([row for batch in batches for row in batch.rows])
         return super()._accumulate(batches)
 
@@ -129,8 +130,11 @@ class PreferenceTrainer(AnswerTrainer):
 
     def also_measured(self) -> dict[str, float]:
         """Means, over the rows seen since the last call, of what stands beside the loss."""
-        found = {name: sum(values) / len(values) for name, values in self._found.items() if values}
+        everywhere, found = self.distributed.gather(self._found), {}
         self._found = {}
+        for name in dict.fromkeys(name for part in everywhere for name in part):
+            if values := [value for part in everywhere for value in part.get(name, [])]:
+                found[name] = sum(values) / len(values)
         if "reward_chosen" in found and "reward_rejected" in found:
             found["reward_margin"] = found["reward_chosen"] - found["reward_rejected"]
         return found
@@ -174,7 +178,8 @@ class ORPOTrainer(PreferenceTrainer):
         return PreferenceBatch(rows, collate(sequences, self.model.special.pad))
 
     def _look_at(self, rows: Sequence[Preference]) -> None:
-        self._tokens_per_pair = sum(len(row.ids) - 1 for row in rows) / len(rows)
+        tokens, pairs = self.distributed.sum(sum(len(row.ids) - 1 for row in rows), len(rows))
+        self._tokens_per_pair = tokens / pairs
 
     def _losses(self, batch: PreferenceBatch, token_nll: torch.Tensor) -> tuple[torch.Tensor, Found]:
         n, predicted = len(batch.rows), (batch.batch.targets != IGNORED).nonzero()
@@ -203,8 +208,9 @@ class KTOTrainer(PreferenceTrainer):
 
     def _look_at(self, rows: Sequence[Preference]) -> None:
         now = self.logps([row.referenced[1] for row in rows])
-        mean = sum(logp - row.references[1] for logp, row in zip(now, rows, strict=True)) / len(rows)
-        self._kl = max(0.0, mean)
+        ratios = [logp - row.references[1] for logp, row in zip(now, rows, strict=True)]
+        ratio, n = self.distributed.sum(sum(ratios), len(ratios))
+        self._kl = max(0.0, ratio / n)
 
     def _losses(self, batch: PreferenceBatch, token_nll: torch.Tensor) -> tuple[torch.Tensor, Found]:
         logps, beta = -_by_sequence(batch.batch, token_nll), self.config.kto_beta

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,15 +25,15 @@ class StepProgress:
     def __init__(self, trainer: "AnswerTrainer", writers: tuple[Any, Any, Any], start: int) -> None:
         self.trainer = trainer
         self.writers = writers
-        self._path = trainer.save_path.parent / "history.jsonl"
+        self._path, shown = trainer.save_path.parent / "history.jsonl", trainer.is_coordinator()
         self.history = _up_to(self._path, start)
-        write_jsonl(self._path, self.history)
-        self._file = self._path.open("a", encoding="utf-8")
+        if shown:
+            write_jsonl(self._path, self.history)
+        self._file = (self._path if shown else Path(os.devnull)).open("a", encoding="utf-8")
         self._clock, self._tokens = time.monotonic(), 0
         self._seen: set[str] = set()  # signs of trouble that have been shown
-        self._bar = tqdm(
-            total=trainer.total_steps, initial=start, desc="training", unit="step", **progress_bar_options()
-        )
+        options = progress_bar_options() | ({} if shown else {"file": self._file})
+        self._bar = tqdm(total=trainer.total_steps, initial=start, desc="training", unit="step", **options)
 
     def step(self, loss: float, lr: float, tokens: int, beside: dict[str, float]) -> None:
         """Shows and records one optimizer step; `tokens` counts prompt and answer tokens without padding.

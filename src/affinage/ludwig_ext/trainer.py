@@ -17,14 +17,14 @@ from tqdm import tqdm
 from affinage.errors import AffinageError, Problem
 from affinage.health import not_a_number
 from affinage.interrupts import stop_requests
-from affinage.ludwig_ext import checkpoints, kernels, layout, optimizers
+from affinage.ludwig_ext import checkpoints, kernels, layout, optimizers, resuming
 from affinage.ludwig_ext.batches import Batch, Row, Rows, build_rows, collate, epoch_batches
 from affinage.ludwig_ext.evaluation import Evaluations, check_metric
 from affinage.ludwig_ext.loss import answer_nll
-from affinage.ludwig_ext.model import parameter_counts
 from affinage.ludwig_ext.progress import StepProgress
 from affinage.ludwig_ext.schedule import Schedule
-from affinage.memory import peak_memory
+from affinage.ludwig_ext.training_record import training_record
+from affinage.ludwig_ext.workers import Workers
 from affinage.plots import NLL
 
 CHECKPOINT_SECONDS = 300  # between evaluations, so that a killed run loses five minutes at most
@@ -42,9 +42,14 @@ class AnswerTrainer(FineTuneTrainer):
     loss_name = NLL
     scheduler: Any
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"distributed": Workers(), **kwargs})
+
     def prepare(self) -> None:
         optimizers.refuse(self.config.optimizer, self.model.config_obj.adapter is not None)
         super().prepare()
+        # fault: the stock class multiplies the rate by the number of workers, which train one batch together
+        self.base_learning_rate = self.config.learning_rate
         # fault: the provisional schedule of the stock class leaves its own rates in the optimizer (one_cycle: about 0)
         self.dist_model, self.optimizer = self.distributed.prepare(
             self.compiled_model, self.config, self.base_learning_rate
@@ -58,6 +63,7 @@ class AnswerTrainer(FineTuneTrainer):
         AffinageError for data without an answer token and for a loss that is no longer a number.
         """
         check_metric(self.validation_metric, self.metrics)
+        save_path = self.distributed.broadcast_object(save_path)  # Ludwig tells it to the first worker alone
         self.save_path = Path(save_path)
         self.rows = self._rows(training_set, "training")
         held_out = {"validation": validation_set, "test": test_set}
@@ -67,7 +73,8 @@ class AnswerTrainer(FineTuneTrainer):
         self.evaluations = Evaluations(self, validation, test)
         writers = self._create_summary_writers(str(self.save_path / "logs"), validation_set, test_set)
         self.callback(lambda c: c.on_trainer_train_setup(self, save_path, self.is_coordinator()), False)
-        set_random_seed(self.random_seed)
+        set_random_seed(self.random_seed + self.distributed.rank())  # dropout draws anew in every worker
+        self.distributed.sync_model(self.model)
         self.checkpoints = checkpoints.Checkpoints(self.save_path / "training_checkpoints")
         self.notes: list[str] = []
         self.call_cost = layout.call_cost(self.model.model)
@@ -76,7 +83,8 @@ class AnswerTrainer(FineTuneTrainer):
         if getattr(self.config, "packing", False):
             layout.check_packing(*checked)
         self.before_first_step()
-        self._seconds, self._started = 0.0, time.monotonic()
+        self._seconds, self._started, self._own_tokens = 0.0, time.monotonic(), 0
+        self.work: list[dict[str, float]] = []  # of each worker, once it is done
         self._saved = self._started
         start = self._resume() if self.resume else 0
         self.progress = StepProgress(self, writers, start)
@@ -90,7 +98,12 @@ class AnswerTrainer(FineTuneTrainer):
                 self.compiled_model._deactivate_forward_hooks()
                 self.progress.close()
         if not self.skip_save_model:
-            checkpoints.load_trainable_state(self.model, self.evaluations.best_weights)
+            if self.is_coordinator():
+                checkpoints.load_trainable_state(self.model, self.evaluations.best_weights)
+            self.distributed.sync_model(self.model)
+        self.work = self.distributed.gather(
+            {"tokens": self._own_tokens, "seconds": time.monotonic() - self._started, "waited": self.distributed.waited}
+        )
         tracker = self.tracker
         return self.model, tracker.train_metrics, tracker.validation_metrics, tracker.test_metrics
 
@@ -155,9 +168,11 @@ class AnswerTrainer(FineTuneTrainer):
                 self._save_checkpoint()
                 if stop:
                     break
-            elif stop_requested() or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+            elif self.distributed.any(stop_requested() or time.monotonic() - self._saved > CHECKPOINT_SECONDS):
                 self._save_checkpoint()
-            if stop_requested():  # after the evaluation that was due, which a resumed run would not make up for
+            if self.distributed.any(
+                stop_requested()
+            ):  # after the evaluation that was due, which a resumed run would not make up for
                 raise KeyboardInterrupt(f"stopped after step {self.tracker.steps}")
             if step_in_epoch + 1 == self.steps_per_epoch or last:
                 self.callback(lambda c: c.on_epoch_end(self, self.tracker, str(self.save_path)))
@@ -169,13 +184,16 @@ class AnswerTrainer(FineTuneTrainer):
         order = epoch_batches(len(self.rows), self.batch_size, self.random_seed, epoch, self.should_shuffle)
         first = step_in_epoch * self.gradient_accumulation_steps
         positions = order[first : first + self.gradient_accumulation_steps]
-        batches = self._lay_out([self.rows.rows[i] for chosen in positions for i in chosen])
-        nll = self._accumulate(batches)
+        rows = [self.rows.rows[i] for chosen in positions for i in chosen]
+        if self.distributed.size() > 1:
+            rows = self.distributed.share(sorted(rows, key=lambda row: len(row.ids)))
+        batches = self._lay_out(rows)
+        self._own_tokens += sum(batch.tokens for batch in batches)
+        nll, weight, tokens = self._accumulate(batches)
         self._optimizer_step(self.dist_model.parameters())
         self.distributed.zero_grad(self.optimizer)
         self.scheduler.step()
         self.tracker.steps += 1
-        weight, tokens = sum(b.weight for b in batches), sum(b.tokens for b in batches)
         self.tracker.set_token_usage_for_this_step(tokens)
         self.evaluations.trained(nll, weight)
         self.progress.step(nll / weight, lr, tokens, self.also_measured())
@@ -186,17 +204,22 @@ class AnswerTrainer(FineTuneTrainer):
             return layout.packed(rows, min(self.batch_size, self.config.packing_max_sequences_per_pack))
         return layout.padded(rows, self.batch_size, self.call_cost, self.model.special.pad)
 
-    def _accumulate(self, batches: list[Batch]) -> float:
-        """Adds the gradient of the mean loss over all batches, by their weights; returns their summed loss."""
-        weight, total = sum(batch.weight for batch in batches), 0.0
+    def _accumulate(self, batches: list[Batch]) -> tuple[float, int, int]:
+        """Adds the gradient of the mean loss over all batches of all workers, by their weights.
+
+        Returns their summed loss, weight and tokens.
+        """
+        weight, tokens = self.distributed.sum(sum(b.weight for b in batches), sum(b.tokens for b in batches))
+        nll = 0.0
         for batch in batches:
-            nll = self.nll(batch)
-            if not torch.isfinite(nll):
-                self.progress.not_a_number()
-                raise not_a_number(self.tracker.steps + 1, nll.item())
-            self.distributed.backward(nll / weight, self.dist_model)
-            total += nll.item()
-        return total
+            batch_nll = self.nll(batch)
+            self.distributed.backward(batch_nll / weight, self.dist_model)
+            nll += batch_nll.item()
+        (nll,) = self.distributed.sum(nll)
+        if not math.isfinite(nll):
+            self.progress.not_a_number()
+            raise not_a_number(self.tracker.steps + 1, nll)
+        return nll, int(weight), int(tokens)
 
     def nll(self, batch: Batch) -> torch.Tensor:
         """Summed -log p of the batch's answer tokens, in bfloat16 where the config asks for mixed precision."""
@@ -233,18 +256,11 @@ class AnswerTrainer(FineTuneTrainer):
     def _save_checkpoint(self) -> None:
         if self.skip_save_progress:
             return
-        state = {
-            "steps": self.tracker.steps,
-            "seconds": self.seconds,
-            "tokens": self.tracker.total_tokens_used,
-            "weights": checkpoints.trainable_state(self.model),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "random": checkpoints.random_state(),
-            "evaluations": self.evaluations.state_dict(),
-        }
-        self.note(self.checkpoints.save(state))
+        state = resuming.state_of(self)
         self._saved = time.monotonic()
+        if not self.is_coordinator():
+            return
+        self.note(self.checkpoints.save(state))
         self.tracker.save(str(self.save_path / "training_progress.json"))
         self.callback(lambda c: c.on_checkpoint(self, self.tracker))
 
@@ -255,13 +271,8 @@ class AnswerTrainer(FineTuneTrainer):
             self.note(note)
         if state is None:
             return 0
-        checkpoints.load_trainable_state(self.model, state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.evaluations.load_state_dict(state["evaluations"])
-        self.tracker.steps, self.tracker.total_tokens_used = state["steps"], state["tokens"]
+        resuming.restore(self, state)
         self._seconds = state["seconds"]
-        checkpoints.restore_random_state(state["random"])
         return self.tracker.steps
 
     @property
@@ -273,27 +284,9 @@ class AnswerTrainer(FineTuneTrainer):
         """Says and keeps what a person should know about this run; nothing for an empty text."""
         if text:
             self.notes.append(text)
-            tqdm.write(f"note: {text}", file=sys.stderr)
+            if self.is_coordinator():
+                tqdm.write(f"note: {text}", file=sys.stderr)
 
     def summary(self) -> dict[str, Any]:
         """What the run did, for its manifest; `seconds` covers steps and evaluations, memory is in bytes."""
-        trainable, parameters = parameter_counts(self.model.model)
-        return {
-            "steps": self.tracker.steps,
-            "planned_steps": self.total_steps,
-            "steps_per_epoch": self.steps_per_epoch,
-            "effective_batch_size": self.batch_size * self.gradient_accumulation_steps,
-            "tokens": self.tracker.total_tokens_used,
-            "trained_rows": len(self.rows),
-            "skipped_rows": self.rows.skipped,
-            "cut_rows": self.rows.cut_rows,
-            "cut_answer_tokens": self.rows.cut_answer_tokens,
-            "answer_tokens_per_epoch": self.rows.answer_tokens,
-            "trainable_parameters": trainable,
-            "parameters": parameters,
-            "best_step": self.evaluations.best_step,
-            "seconds": round(self.seconds, 2),
-            "notes": self.notes,
-            "peak_memory": peak_memory(),
-            "evaluations": [{k: v for k, v in e.items() if k != "samples"} for e in self.evaluations.history],
-        }
+        return training_record(self)
