@@ -181,11 +181,21 @@ def test_the_memory_of_the_driver_does_not_grow_with_the_rows(project, cluster, 
     assert peaks[100_000] < 1.03 * peaks[1_000], peaks
 
 
+WRONG = [
+    ({"trainer": {**TRAINER, "batch_size": "auto"}}, "trainer.batch_size: 'auto' would be looked for by each"),
+    (
+        {"backend": {"type": "ray", "trainer": {"num_workers": "two"}}},
+        "'backend.trainer.num_workers' is the text 'two'",
+    ),
+]
+
+
 @pytest.mark.slow
-def test_what_the_first_node_finds_wrong_is_said_as_anywhere(project, cluster, tmp_path):
-    config = project(trainer={**TRAINER, "batch_size": "auto"})
+@pytest.mark.parametrize(("sections", "message"), WRONG)
+def test_what_the_first_node_finds_wrong_is_said_as_anywhere(sections, message, project, cluster, tmp_path):
+    config = project(**sections)
     done = subprocess.run(command(config, tmp_path / "r"), env=environment(cluster), capture_output=True, text=True)
-    assert done.returncode == 2 and "trainer.batch_size: 'auto' would be looked for by each" in done.stderr
+    assert done.returncode == 2 and message in done.stderr
     assert "Traceback" not in done.stderr and not list((tmp_path / "r").rglob("run.json"))
 
 
@@ -223,6 +233,11 @@ def test_the_section_says_where_a_run_is_placed():
     assert ray_runs.placement({"backend": "ray"}) == ray_runs.Placement(1)
     assert ray_runs.placement({}) is None and ray_runs.placement({"backend": {"type": "local"}}) is None
     assert ray_runs.placement({"backend": TWO}, "backend.trainer.num_workers=4").workers == 4
+
+
+def test_workers_of_ray_are_not_started_a_second_time(project, tmp_path):
+    done = subprocess.run([*command(project(), tmp_path), "--gpus", "2"], capture_output=True, text=True)
+    assert done.returncode == 2 and "GPUS: the config leaves the workers to Ray. Leave GPUS= out." in done.stderr
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from pathlib import Path
 from affinage import launch, ray_runs
 from affinage.configs import read_config
 from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
+from affinage.errors import AffinageError, Problem
 from affinage.model_types import baseline_name
 from affinage.paths import CONFIGS, RESULTS, ROOT, display, full_dataset
 from affinage.reports import best_validation_loss, dropped_sentences, preference_sentence, scores_table
@@ -44,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     run = find_run(arguments.resume, results) if arguments.resume else None
     given = read_config(run.folder / "user_config.yaml" if run else config)
     if place := ray_runs.placement(given, arguments.set):
+        if launch.in_group():
+            raise AffinageError(Problem("GPUS", "the config leaves the workers to Ray.", remedy="Leave GPUS= out."))
         return train_on_ray(place, run, config, dataset, arguments.set, results)
     stderr.print(f"[dim]{display(run.folder if run else config)}: loading Ludwig (about 10 s)[/]")
     from affinage import preview, training

@@ -42,13 +42,15 @@ def placement(config: dict[str, Any], overrides: str = "") -> Placement | None:
         return Placement()
     if not isinstance(section, Mapping) or section.get("type") != "ray":
         return None
-    trainer = section.get("trainer") or {}
+    trainer = section.get("trainer")
+    trainer = trainer if isinstance(trainer, Mapping) else {}  # what is wrong in it, `begin` says
+    workers, restarts = (trainer.get(key) for key in ("num_workers", "max_failures"))
     return Placement(
-        trainer.get("num_workers", 1),
+        workers if isinstance(workers, int) else 1,
         section.get("address"),
         trainer.get("use_gpu"),
         trainer.get("resources_per_worker"),
-        trainer.get("max_failures", RESTARTS),
+        restarts if isinstance(restarts, int) else RESTARTS,
     )
 
 
