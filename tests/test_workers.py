@@ -224,15 +224,28 @@ print(f"err {rank}", file=sys.stderr, flush=True)
 if rank == FAILING:
     sys.exit(CODE)
 time.sleep(SLEEP)
+sys.exit(LATER)
 """
 
 
-@pytest.mark.parametrize(
-    ("failing", "code", "shown"), [(0, 2, "err 0"), (1, 7, "worker 1 failed:\nerr 1"), (1, 130, ""), (-1, 0, "")]
-)
-def test_the_first_to_fail_ends_all_with_its_code(failing, code, shown, capfd):
-    sleep = "60" if failing >= 0 else "0"
-    script = SCRIPT.replace("FAILING", str(failing)).replace("CODE", str(code)).replace("SLEEP", sleep)
+# the rank that fails at once, if any, with which code; what the others end with, after how long; what is shown
+ENDS = {
+    "first": (0, 2, 0, 60, "err 0\n"),
+    "other": (1, 7, 0, 60, "err 0\nworker 1 failed:\nerr 1\n"),
+    "other, then the first for the same reason": (1, 2, 2, 1, "err 0\n"),
+    "stopped": (1, 130, 130, 1, "err 0\n"),
+    "none": (None, 0, 0, 0, "err 0\n"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_first_to_fail_ends_all_with_its_code(end, capfd, monkeypatch):
+    failing, code, later, seconds, shown = ENDS[end]
+    monkeypatch.setattr("affinage.launch.SECONDS_TO_SAY_WHY", 5)
+    values = {"FAILING": failing, "CODE": code, "SLEEP": seconds, "LATER": later}
+    script = SCRIPT
+    for name, value in values.items():
+        script = script.replace(name, str(value))
     assert launch([sys.executable, "-c", script], 2) == code
     out, err = capfd.readouterr()
-    assert "out 0 of 2" in out and "out 1" not in out and shown in err
+    assert out == "out 0 of 2\n" and err == shown

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-SECONDS_TO_END = 60  # for the others, once one has ended
+SECONDS_TO_SAY_WHY = 10  # for the others, once one has failed: what is wrong for it is mostly wrong for them
+SECONDS_TO_END = 60
 
 
 def in_group() -> bool:
@@ -66,22 +67,30 @@ def _free_port() -> int:
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]], logs: Sequence[IO[bytes]]) -> int:
     """The exit code of the first that fails, after the others have ended or were ended; 0 when none fails."""
-    code, deadline, running = 0, None, True
-    while running:
-        running = None in [process.poll() for process in processes]
-        failed = [i for i, process in enumerate(processes) if process.returncode]
-        if failed and deadline is None:
-            code, deadline = processes[failed[0]].returncode, time.monotonic() + SECONDS_TO_END
-            code = code if code > 0 else 128 - code  # as shells count a signal
-            if failed[0] > 0 and code not in (2, 130):
-                _show(logs[failed[0] - 1], failed[0])
-            for process in processes:
-                process.terminate()
-        if deadline is not None and time.monotonic() > deadline:
+    first, since, asked = None, 0.0, False
+    while None in [process.poll() for process in processes]:
+        if first is None:
+            first, since = _failed(processes), time.monotonic()
+        elif time.monotonic() - since > SECONDS_TO_END:
             for process in processes:
                 process.kill()
+        elif time.monotonic() - since > SECONDS_TO_SAY_WHY and not asked:  # asked again, they would drop their work
+            asked = True
+            for process in processes:
+                process.terminate()
         time.sleep(0.05)
-    return code
+    first = _failed(processes) if first is None else first
+    if first is None:
+        return 0
+    code = processes[first].returncode
+    if first > 0 and code not in (130, processes[0].returncode):
+        _show(logs[first - 1], first)
+    return code if code > 0 else 128 - code  # as shells count a signal
+
+
+def _failed(processes: Sequence[subprocess.Popen[bytes]]) -> int | None:
+    """The lowest rank that has ended badly."""
+    return next((rank for rank, process in enumerate(processes) if process.returncode), None)
 
 
 def _show(log: IO[bytes], rank: int) -> None:
