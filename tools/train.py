@@ -16,7 +16,7 @@ from affinage.errors import AffinageError, Problem
 from affinage.model_types import baseline_name
 from affinage.paths import CONFIGS, RESULTS, ROOT, display, full_dataset
 from affinage.reports import best_validation_loss, dropped_sentences, preference_sentence, scores_table
-from affinage.runs import find_run
+from affinage.runs import USER_CONFIG, find_run
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     os.chdir(ROOT)  # shipped configs name models/petit-llama relative to the project
     quiet_libraries()
     run = find_run(arguments.resume, results) if arguments.resume else None
-    given = read_config(run.folder / "user_config.yaml" if run else config)
+    given = read_config(run.folder / USER_CONFIG if run else config)
     if place := ray_runs.placement(given, arguments.set):
         if launch.in_group():
             raise AffinageError(Problem("GPUS", "the config leaves the workers to Ray.", remedy="Leave GPUS= out."))

@@ -29,6 +29,15 @@ def base_is_in(model: Any) -> bool:
     return getattr(model.peft_config["default"], "init_lora_weights", None) not in REWRITES_BASE
 
 
+def base_and_tuned[Found](llm: Any, measure: Callable[[Any], Found]) -> tuple[Found, Found]:
+    """What `measure` finds of the base model and of the tuned one; `llm` is Ludwig's model after training."""
+    tuned = measure(llm.model)
+    if not base_is_in(llm.model):
+        return measure(llm.load_base()), tuned
+    with llm.model.disable_adapter():
+        return measure(llm.model), tuned
+
+
 def before_after(
     llm: Any, config: Any, test: pd.DataFrame, batch_size: int, progress: Callable[[int], Any] | None = None
 ) -> list[dict[str, Any]]:
@@ -42,12 +51,7 @@ def before_after(
     def answer(model: Any) -> list[Answer]:
         return answer_all(model, ids, llm.generation, llm.context_len, batch_size, progress)
 
-    tuned = answer(llm.model)
-    if base_is_in(llm.model):
-        with llm.model.disable_adapter():
-            base = answer(llm.model)
-    else:
-        base = answer(llm.load_base())
+    base, tuned = base_and_tuned(llm, answer)
     references = test[config.output_features[0].column].astype(str)
     decode = llm.tokenizer.decode
     return [

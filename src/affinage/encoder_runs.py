@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from affinage import data
 from affinage.errors import AffinageError, Problem, raise_all
+from affinage.ludwig_ext.config import unperformed
 from affinage.ludwig_ext.encoders import POOLINGS
 from affinage.model_types import ECD
 
@@ -67,13 +68,7 @@ def _feature_problems(resolved: Any) -> Iterator[Problem]:
 
 
 def _trainer_problems(trainer: Any) -> Iterator[Problem]:
-    fields = type(trainer).model_fields
-    for key in UNPERFORMED_TRAINER_KEYS:
-        value, default = getattr(trainer, key), fields[key].default
-        if value != default:
-            yield Problem(
-                f"trainer.{key}", f"{value!r} has no place in runs of encoders.", repr(default), "Remove the key."
-            )
+    yield from unperformed(trainer, UNPERFORMED_TRAINER_KEYS, "has no place in runs of encoders.")
     if trainer.validation_metric != "loss":
         found = f"'{trainer.validation_metric}' would choose the weights to keep, Ludwig's default for labels."
         yield Problem("trainer.validation_metric", found, "loss", "Write 'validation_metric: loss'.")
@@ -88,8 +83,6 @@ def _trainer_problems(trainer: Any) -> Iterator[Problem]:
         yield Problem(
             "trainer.learning_rate", f"'{trainer.learning_rate}' is not looked for with encoders.", "a number"
         )
-    if trainer.optimizer.type == "lbfgs":
-        yield Problem("trainer.optimizer.type", "'lbfgs' cannot train on batches.", remedy="Use adamw or adam.")
 
 
 def refuse_base(resolved: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from affinage.before_after import base_is_in
+from affinage.before_after import base_and_tuned
 from affinage.generation import evaluation_mode
 from affinage.ludwig_ext.batches import Row, SpecialTokens, collate
 from affinage.ludwig_ext.loss import answer_nll_by_row
@@ -33,12 +33,7 @@ def chosen_likelier(llm: Any, config: Any, rows: pd.DataFrame, batch_size: int) 
         nll = _nll(model, sequences, llm.special, batch_size)
         return sum(good < bad for good, bad in zip(nll[::2], nll[1::2], strict=True)) / len(pairs)
 
-    tuned = share(llm.model)
-    if base_is_in(llm.model):
-        with llm.model.disable_adapter():
-            base = share(llm.model)
-    else:
-        base = share(llm.load_base())
+    base, tuned = base_and_tuned(llm, share)
     return {"base": base, "tuned": tuned, "n": len(pairs)}
 
 

@@ -16,6 +16,7 @@ from affinage.errors import AffinageError, Problem
 from affinage.paths import RESULTS, display
 
 MANIFEST_VERSION = 1
+USER_CONFIG = "user_config.yaml"  # the config of a run as it was given
 
 
 @dataclass

@@ -18,7 +18,7 @@ from affinage.ludwig_ext import register
 from affinage.model_types import ECD, refuse_encoder, refuse_encoder_config
 from affinage.paths import RESULTS, display
 from affinage.provenance import describe_data
-from affinage.runs import Run
+from affinage.runs import USER_CONFIG, Run
 
 ENCODER_WEIGHTS = "model_weights.safetensors"  # a file, where Ludwig writes a folder for a language model
 
@@ -72,7 +72,7 @@ def _rows_of_run(run: Run, dataset: str) -> tuple[dict[str, pd.DataFrame], dict[
         )
     register()
     if dataset:
-        config = training.resolve(read_config(run.folder / training.USER_CONFIG), str(run.folder))
+        config = training.resolve(read_config(run.folder / USER_CONFIG), str(run.folder))
         return _rows(run.manifest["task"], dataset, config)
     return training.plan_again(run).splits, run.manifest["data"]
 

@@ -23,9 +23,8 @@ from affinage.console import library_log
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.ludwig_ext import register
 from affinage.ludwig_ext.workers import Workers, backend_of
-from affinage.runs import Run, create_run, write_json, write_jsonl
+from affinage.runs import USER_CONFIG, Run, create_run, write_json, write_jsonl
 
-USER_CONFIG = "user_config.yaml"
 KINDS: dict[str, Any] = {"llm": language_runs, "ecd": encoder_runs}  # by model_type: what only such runs have
 SEED = 42  # Ludwig's own default; a run is repeated with the same one
 
@@ -201,7 +200,9 @@ def complete(run: Run, ready: Plan, callbacks: Sequence[Callback] = ()) -> Outco
     one alone writes.
     """
     if Workers().rank() > 0:
-        _answered(_fit(run, ready, []), ready)
+        ludwig = _fit(run, ready, [])
+        if "test" in ready.splits:
+            _answered(ludwig, ready, choose_rows(ready.splits["test"]))
         return Outcome(run, {}, [])
     with run.held():
         run.record(status="running", error=None)
@@ -270,11 +271,8 @@ def _record_training(run: Run, trainer: Any, seconds: float) -> None:
     plots.loss_curve(steps, summary["evaluations"], summary["best_step"], picture, trainer.loss_name)
 
 
-def _answered(ludwig: Any, ready: Plan) -> list[dict[str, Any]]:
-    """The records of the test rows, which the workers share among them; none without a test split."""
-    if "test" not in ready.splits:
-        return []
-    rows = choose_rows(ready.splits["test"])
+def _answered(ludwig: Any, ready: Plan, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """The records of the rows, which the workers share among them."""
 
     def answered(positions: list[int]) -> list[dict[str, Any]]:
         return kind_of(ready.resolved).answered(ludwig, ready, rows.iloc[positions]) if positions else []
@@ -288,7 +286,7 @@ def _measure(run: Run, ready: Plan, ludwig: Any) -> Outcome:
         return Outcome(run, {}, [])
     rows = choose_rows(ready.splits["test"])
     started = time.monotonic()
-    records = _answered(ludwig, ready)
+    records = _answered(ludwig, ready, rows)
     result = scores(records)
     write_jsonl(run.folder / "predictions.jsonl", records)
     metrics = {"split": "test", "rows_in_split": len(ready.splits["test"]), "scores": result}

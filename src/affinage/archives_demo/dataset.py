@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from affinage.archives_demo.mailbox import TOPICS, Thread, make_threads
+from affinage.made_datasets import write_whole
 
 FILE_NAME = "mails.txt"
 
@@ -18,15 +19,9 @@ def write_mailbox(folder: Path, seed: int) -> tuple[Path, int]:
     threads = make_threads(seed)
     text = "\n".join(thread.text for thread in threads)
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / FILE_NAME, text)
-    _replace(folder / "README.md", mailbox_card(threads, seed, hashlib.sha256(text.encode()).hexdigest()))
+    write_whole(folder / FILE_NAME, text)
+    write_whole(folder / "README.md", mailbox_card(threads, seed, hashlib.sha256(text.encode()).hexdigest()))
     return folder / FILE_NAME, len(threads)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
 
 
 def mailbox_card(threads: Sequence[Thread], seed: int, sha256: str) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from affinage.cinema_demo import reviews, screenings
 from affinage.cinema_demo.cards import EXTRACTION, SENTIMENT
 from affinage.cinema_demo.films import FILMS, SPLITS
 from affinage.cinema_demo.opinions import LABELS
+from affinage.made_datasets import label_counts, write_whole
 
 Rows = Sequence[dict[str, Any]]
 
@@ -18,7 +18,8 @@ Rows = Sequence[dict[str, Any]]
 def write_reviews(folder: Path, seed: int) -> tuple[Path, int]:
     """Writes sentiment.jsonl and README.md into `folder`, made when missing; the path of the rows and how many."""
     rows = reviews.make_rows(seed)
-    return _write(folder, "sentiment.jsonl", rows, SENTIMENT, seed, counts=label_counts(rows)), len(rows)
+    counts = label_counts(rows, LABELS, SPLITS)
+    return _write(folder, "sentiment.jsonl", rows, SENTIMENT, seed, counts), len(rows)
 
 
 def write_screenings(folder: Path, seed: int) -> tuple[Path, int]:
@@ -39,25 +40,9 @@ def _write(folder: Path, name: str, rows: Rows, card: str, seed: int, counts: st
         samples="\n".join(json.dumps(row, ensure_ascii=False) for row in rows[:3]),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / name, text)
-    _replace(folder / "README.md", filled)
+    write_whole(folder / name, text)
+    write_whole(folder / "README.md", filled)
     return folder / name
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
-
-
-def label_counts(rows: Rows) -> str:
-    """A Markdown table of how many rows each split has of each label."""
-    counts = Counter((row["split"], row["label"]) for row in rows)
-    lines = ["| split | " + " | ".join(LABELS) + " | all |", "|---|" + "---:|" * (len(LABELS) + 1)]
-    for split, name in SPLITS.items():
-        numbers = [counts[split, label] for label in LABELS]
-        lines.append(f"| {split} = {name} | " + " | ".join(map(str, [*numbers, sum(numbers)])) + " |")
-    return "\n".join(lines)
 
 
 def split_counts(rows: Rows) -> str:

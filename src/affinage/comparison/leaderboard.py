@@ -13,7 +13,7 @@ from affinage.configs import read_config, task_and_name
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.model_types import ECD, baseline_name
 from affinage.paths import CONFIGS, RESULTS, display
-from affinage.runs import Run, all_runs
+from affinage.runs import USER_CONFIG, Run, all_runs
 from affinage.scoring.tables import name_of, shown
 
 START, END = "<!-- leaderboard: make leaderboard writes what stands below -->", "<!-- leaderboard: end -->"
@@ -52,7 +52,7 @@ def _measured(path: Path, runs: Iterable[Run]) -> Measured:
     if not finished:
         return Measured(path, None, f"not measured ({len(own)} unfinished)" if own else "not measured")
     config = read_config(path)
-    same = [run for run in finished if read_config(run.folder / "user_config.yaml") == config]
+    same = [run for run in finished if read_config(run.folder / USER_CONFIG) == config]
     if not same:
         return Measured(path, None, f"not measured ({_runs(len(finished))} with other settings)")
     valid = [run for run in same if _has_data_of_now(run)]

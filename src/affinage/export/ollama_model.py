@@ -23,7 +23,7 @@ from affinage.ludwig_ext.seq2seq import refuse_export
 from affinage.model_types import refuse_encoder
 from affinage.ollama_models import Server, find_server, server_version
 from affinage.prompts import encode
-from affinage.runs import Run, write_json
+from affinage.runs import USER_CONFIG, Run, write_json
 
 CHUNK = 2**20  # bytes
 TRIALS = 3
@@ -82,7 +82,7 @@ def prepare(
     """
     refuse_encoder(run, "answer through Ollama")
     register()
-    config = training.resolve(read_config(run.folder / training.USER_CONFIG), str(run.folder))
+    config = training.resolve(read_config(run.folder / USER_CONFIG), str(run.folder))
     refuse_export(config, "Ollama")
     if not any(run.weights_folder.glob("*.safetensors")):
         found = f"left no model behind (status: {run.status})."

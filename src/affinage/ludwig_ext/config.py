@@ -1,6 +1,6 @@
 """Ludwig's LLM config class with the defaults and the round trip that fine-tuning needs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ludwig.config_validation.checks import get_config_check_registry
@@ -27,6 +27,17 @@ UNPERFORMED_TRAINER_KEYS = (
     "model_soup",
     "regularization_lambda",
 )
+
+
+def unperformed(trainer: Any, keys: Iterable[str], why: str) -> Iterator[Problem]:
+    """What is wrong with a trainer section that sets `keys`, which nothing performs, or the optimizer lbfgs."""
+    fields = type(trainer).model_fields
+    for key in keys:
+        value, default = getattr(trainer, key), fields[key].default
+        if value != default:
+            yield Problem(f"trainer.{key}", f"{value!r} {why}", repr(default), "Remove the key.")
+    if trainer.optimizer.type == "lbfgs":
+        yield Problem("trainer.optimizer.type", "'lbfgs' cannot train on batches.", remedy="Use adamw or adam.")
 
 
 def sequences_per_row(resolved: Any) -> int:
@@ -130,18 +141,8 @@ class AffinageLLMConfig(LLMModelConfig):
             return
         if self.trainer.type in PREFERENCE_TRAINERS:
             yield from self._preference_problems()
-        fields = type(self.trainer).model_fields
-        for key in UNPERFORMED_TRAINER_KEYS:
-            value, default = getattr(self.trainer, key), fields[key].default
-            if value != default:
-                yield Problem(
-                    f"trainer.{key}",
-                    f"{value!r} has no effect on the fine-tuning of a language model.",
-                    repr(default),
-                    "Remove the key.",
-                )
-        if self.trainer.optimizer.type == "lbfgs":
-            yield Problem("trainer.optimizer.type", "'lbfgs' cannot train on batches.", remedy="Use adamw or adam.")
+        why = "has no effect on the fine-tuning of a language model."
+        yield from unperformed(self.trainer, UNPERFORMED_TRAINER_KEYS, why)
 
     def _preference_problems(self) -> Iterator[Problem]:
         kind, trainer = self.trainer.type, self.trainer

@@ -12,8 +12,7 @@ import torch
 from ludwig.trainers.trainer import Trainer
 from ludwig.utils.trainer_utils import ProgressTracker, get_final_steps_per_checkpoint
 
-from affinage.errors import AffinageError, Problem
-from affinage.health import CAUSES
+from affinage.health import not_a_number
 from affinage.interrupts import stop_requests
 from affinage.ludwig_ext import checkpoints
 from affinage.ludwig_ext.encoders import token_mask
@@ -144,7 +143,8 @@ class EncoderTrainer(Trainer):
         self.tracker.learning_rate = self.optimizer.param_groups[0]["lr"]
         loss, losses, _ = super().train_step(inputs, targets, should_step, profiler)
         if not torch.isfinite(loss):
-            self._diverged(loss.item())
+            self.progress.not_a_number()
+            raise not_a_number(self.tracker.steps + 1, loss.item())
         tokens = sum(self._tokens(name, ids) for name, ids in inputs.items())
         self.tracker.steps += 1
         self.tracker.total_tokens_used += tokens
@@ -154,12 +154,6 @@ class EncoderTrainer(Trainer):
     def _tokens(self, feature: str, ids: torch.Tensor) -> int:
         """Tokens without padding."""
         return int(token_mask(self.model.input_features.get(feature).encoder_obj, ids).sum())
-
-    def _diverged(self, loss: float) -> None:
-        self.progress.not_a_number()
-        remedy = f"Likely causes: {'; '.join(CAUSES['not a number'])}."
-        found = f"the loss is {loss}, so the weights are of no use from here on."
-        raise AffinageError(Problem(f"training step {self.tracker.steps + 1}", found, remedy=remedy))
 
     def run_evaluation(self, *arguments: Any) -> bool:
         """As the stock method, and records the losses and the metrics of the validation split."""

@@ -16,6 +16,7 @@ from affinage.publishing.card_use import Use, use_of
 from affinage.publishing.card_words import code, fence, prose, public_config, python_text, python_value, readable_yaml
 from affinage.publishing.publication import Publication
 from affinage.publishing.safety import sanitised
+from affinage.runs import USER_CONFIG
 
 TEMPLATES = Path(__file__).parent / "templates"
 LIBRARIES = {"adapter": "peft", "full": "transformers", "merged": "transformers", "gguf": "llama-cpp-python"}
@@ -51,7 +52,7 @@ def card_text(publication: Publication) -> str:
     Raises AffinageError for a run whose configs cannot be read, or that lacks the GGUF file it is to be published as.
     """
     run = publication.run
-    config, user = read_config(run.folder / "config.yaml"), read_config(run.folder / "user_config.yaml")
+    config, user = read_config(run.folder / "config.yaml"), read_config(run.folder / USER_CONFIG)
     evaluation, data = card_results.newest_evaluation(run), data_facts(run)
     use = use_of(publication, config, prompt_facts(run, config, evaluation))
     metadata = _metadata(publication, data, evaluation, use)

@@ -15,7 +15,7 @@ from affinage.paths import ROOT
 from affinage.publishing.card_results import newest_evaluation, read_json
 from affinage.publishing.publication import Publication
 from affinage.publishing.safety import sanitised
-from affinage.runs import Run
+from affinage.runs import USER_CONFIG, Run
 
 TOKENIZER = "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json tokenizer.model vocab.json"
 TOKENIZER_FILES = (*TOKENIZER.split(), "merges.txt", "spiece.model", "sentencepiece.bpe.model")
@@ -210,7 +210,7 @@ def _resolved(run: Run) -> Any:
     from affinage.ludwig_ext import register
 
     register()
-    return training.resolve(read_config(run.folder / training.USER_CONFIG), str(run.folder))
+    return training.resolve(read_config(run.folder / USER_CONFIG), str(run.folder))
 
 
 def _json(path: Path, names: Mapping[str, str]) -> bytes:

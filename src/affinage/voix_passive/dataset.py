@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections import Counter
 from pathlib import Path
 
+from affinage.made_datasets import label_counts, write_whole
 from affinage.voix_passive.lexicon import HELD_OUT_NOUNS, HELD_OUT_VERBS
 from affinage.voix_passive.rows import INSTRUCTIONS, SPLITS, make_rows
 
@@ -24,18 +24,11 @@ def write_dataset(folder: Path, seed: int) -> Path:
     return folder / FILE_NAME
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes the text (UTF-8) under a temporary name, then renames it into place."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
-
-
 def dataset_card(rows: list[dict], seed: int, sha256: str) -> str:
     """The Markdown card for `rows`; `sha256` is that of the file they are in."""
     return CARD.format(
         rows=len(rows),
-        counts=_counts(rows),
+        counts=label_counts(rows, list(INSTRUCTIONS), SPLITS),
         wordings=len(next(iter(INSTRUCTIONS.values()))),
         verbs=len(HELD_OUT_VERBS),
         nouns=len(HELD_OUT_NOUNS),
@@ -43,15 +36,6 @@ def dataset_card(rows: list[dict], seed: int, sha256: str) -> str:
         sha256=sha256,
         samples=_samples(rows),
     )
-
-
-def _counts(rows: list[dict]) -> str:
-    counts = Counter((row["split"], row["label"]) for row in rows)
-    lines = ["| split | " + " | ".join(INSTRUCTIONS) + " | all |", "|---|" + "---:|" * (len(INSTRUCTIONS) + 1)]
-    for split, name in SPLITS.items():
-        numbers = [counts[split, label] for label in INSTRUCTIONS]
-        lines.append(f"| {split} = {name} | " + " | ".join(map(str, [*numbers, sum(numbers)])) + " |")
-    return "\n".join(lines)
 
 
 def _samples(rows: list[dict]) -> str:

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from affinage.voix_passive.dataset import write_whole
+from affinage.made_datasets import write_whole
 from affinage.voix_passive.mistakes import MISTAKES, make_pairs
 from affinage.voix_passive.rows import SPLITS
 
