@@ -159,7 +159,7 @@ def trainer_of(affinage) -> Callable[..., Any]:
 
     def make(config: dict[str, Any], data: pd.DataFrame, seed: int = 42) -> Any:
         trainer, training_set = _prepare(config, data, seed)
-        trainer.rows = trainer._rows(training_set, "training")
+        trainer.rows = trainer.build(training_set)
         return trainer
 
     return make

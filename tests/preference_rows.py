@@ -22,7 +22,7 @@ def ready(prepare, config, data):
 
     trainer, training_set = prepare(config, data)
     encoded_beforehand(trainer.model.config_obj, {"train": data})[-1].on_preprocess_end(training_set, None, None, None)
-    trainer.rows, trainer.call_cost = trainer._rows(training_set, "training"), 1.0
+    trainer.rows, trainer.call_cost = trainer.build(training_set), 1.0
     trainer.evaluations = SimpleNamespace(validation=None)
     trainer.before_first_step()
     return trainer

@@ -225,3 +225,14 @@ def test_a_config_that_is_no_mapping_is_named_with_what_it_holds(tmp_path, text,
 
 def test_task_and_name_come_from_the_path(tmp_path):
     assert task_and_name(tmp_path / "voix-passive" / "petit.lora.yaml") == ("voix-passive", "petit.lora")
+
+
+def test_workers_can_be_set_where_the_config_says_nothing_of_them():
+    pairs = "backend.type=ray backend.trainer.num_workers=4 backend.trainer.strategy=fsdp"
+    changed = apply_overrides({}, pairs, {})
+    assert changed == {"backend": {"type": "ray", "trainer": {"num_workers": 4, "strategy": "fsdp"}}}
+    given = {"backend": {"type": "ray", "trainer": {"use_gpu": True}}}
+    changed = apply_overrides(given, "backend.trainer.use_gpu=false", {})
+    assert changed["backend"]["trainer"] == {"use_gpu": False}
+    with pytest.raises(AffinageError, match="Did you mean 'strategy'"):
+        apply_overrides({}, "backend.trainer.stategy=fsdp", {})

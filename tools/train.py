@@ -49,18 +49,21 @@ def main(argv: list[str] | None = None) -> int:
             raise AffinageError(Problem("GPUS", "the config leaves the workers to Ray.", remedy="Leave GPUS= out."))
         return train_on_ray(place, run, config, dataset, arguments.set, results)
     stderr.print(f"[dim]{display(run.folder if run else config)}: loading Ludwig (about 10 s)[/]")
-    from affinage import preview, training
+    from affinage import joint_runs, preview, training
     from affinage.ludwig_ext import workers
 
-    team = workers.join()
-    plan = training.plan_again(run) if run else training.plan(config, dataset, arguments.set)
-    if team.size() > 1:
-        workers.refuse(plan.resolved)
-    if team.is_coordinator():
+    def ready() -> training.Plan:
+        plan = training.plan_again(run) if run else training.plan(config, dataset, arguments.set)
+        if team.size() > 1:
+            workers.refuse(plan.resolved)
         show_rows(training.kind_of(plan.resolved).base_model(plan.resolved), plan.sizes, plan.dropped)
-    if not run:
-        preview.refuse(plan)
-    run = training.start_together(plan, results, run)
+        if not run:
+            preview.refuse(plan)
+        return plan
+
+    team = workers.join()
+    plan = joint_runs.plan_together(ready)
+    run = joint_runs.start_together(plan, results, run)
     try:
         outcome = training.complete(run, plan)
     except KeyboardInterrupt as stop:

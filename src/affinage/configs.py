@@ -13,6 +13,8 @@ import yaml
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.paths import CONFIGS, display
 
+# What can be set of a section of which Ludwig fills in nothing.
+BACKEND: dict[str, Any] = {"type": "local", "trainer": {"num_workers": 1, "strategy": "ddp", "max_failures": 3}}
 EXPONENT = re.compile(r"[-+]?[0-9.]+[eE][-+]?[0-9]+")  # YAML 1.1 takes 1e-4 for a word
 
 
@@ -55,6 +57,7 @@ def apply_overrides(config: dict[str, Any], overrides: str, resolved: dict[str, 
     """
     changed = yaml.safe_load(yaml.safe_dump(config))
     problems = []
+    resolved = resolved | {"backend": _backend(config.get("backend"))}
     try:
         pairs = shlex.split(overrides)
     except ValueError as error:
@@ -74,6 +77,14 @@ def apply_overrides(config: dict[str, Any], overrides: str, resolved: dict[str, 
         section[int(last) if isinstance(section, list) else last] = _value(text, node)
     raise_all(problems)
     return changed
+
+
+def _backend(given: Any) -> Any:
+    """The section `backend` with what can be set in it."""
+    if not isinstance(given, dict | None):
+        return given
+    trainer = (given or {}).get("trainer")
+    return BACKEND | (given or {}) | {"trainer": BACKEND["trainer"] | (trainer if isinstance(trainer, dict) else {})}
 
 
 def _value(text: str, present: Any) -> Any:

@@ -9,11 +9,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
 SECONDS_TO_SAY_WHY = 10  # for the others, once one has failed: what is wrong for it is mostly wrong for them
 SECONDS_TO_END = 60
+PATIENCE = timedelta(hours=12)  # of workers, while the first one reads the rows
 
 
 def in_group() -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from affinage.configs import apply_overrides
 from affinage.console import quiet_libraries
 from affinage.errors import AffinageError, Problem
-from affinage.launch import see_one_gpu
+from affinage.launch import PATIENCE, see_one_gpu
 from affinage.paths import ROOT
 from affinage.runs import Run, find_run
 
@@ -134,7 +134,7 @@ def _fit(place: Placement, folder: str) -> None:
     trainer = TorchTrainer(
         work,
         train_loop_config={"run": folder},
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=int(PATIENCE.total_seconds())),
         scaling_config=scaling,
         run_config=RunConfig(
             name="ray", storage_path=str(Path(folder)), failure_config=FailureConfig(max_failures=place.restarts)
@@ -151,13 +151,13 @@ def work(config: dict[str, str]) -> None:
     """
     os.chdir(ROOT)
     see_one_gpu()
-    from affinage import training
+    from affinage import joint_runs, training
     from affinage.ludwig_ext.workers import Workers
 
     quiet_libraries()
     run = find_run(config["run"])
     try:
-        training.complete(run, training.plan_again(run))
+        training.complete(run, joint_runs.plan_together(lambda: training.plan_again(run)))
     except AffinageError as error:
         if Workers().is_coordinator():
             run.record(status="failed", error=str(error))

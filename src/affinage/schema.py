@@ -114,9 +114,9 @@ BACKEND: Schema = {
             "properties": {
                 "num_workers": {"type": "integer", "minimum": 1, "default": 1},
                 "strategy": {
-                    "enum": ["ddp", "accelerate"],
+                    "enum": ["ddp", "accelerate", "fsdp"],
                     "default": "ddp",
-                    "description": "Equal copies of the model, whose gradients are added up; both names mean the same.",
+                    "description": "fsdp: every worker holds a part of the model. ddp, accelerate: all of it.",
                 },
                 "use_gpu": {
                     "type": "boolean",

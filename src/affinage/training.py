@@ -135,14 +135,6 @@ def read_task(task: str, dataset: str, resolved: Any) -> tuple[list[Path], dict[
     return files, splits, kind_of(resolved).keep_useful(splits, resolved)
 
 
-def start_together(ready: Plan, results: Path, run: Run | None = None) -> Run:
-    """The run of all workers, for which the first one makes a folder, unless it is there already."""
-    team = Workers()
-    if team.is_coordinator() and run is None:
-        run = start(ready, results)
-    return team.broadcast_object(run)
-
-
 def train(ready: Plan, results: Path) -> Outcome:
     """Trains, answers the test rows with base and tuned model, and fills a new run folder."""
     return complete(start(ready, results), ready)

@@ -104,7 +104,7 @@ class Rows:
     `skipped` holds the positions (0-based, in the split) of rows whose answer lies wholly beyond the limit.
     """
 
-    rows: list[Row]
+    rows: Sequence[Row]
     skipped: list[int] = field(default_factory=list)
     cut_rows: int = 0
     cut_answer_tokens: int = 0

@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from affinage.ludwig_ext.sharding import part_of, whole
 
-def trainable_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Copies on the CPU of the parameters that receive gradients, by name."""
-    return {
-        name: parameter.detach().to("cpu", copy=True)
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
+
+def trainable_state(model: torch.nn.Module, keep: bool = True) -> dict[str, torch.Tensor]:
+    """Copies on the CPU of the parameters that receive gradients, by name; {} for a worker that does not keep them.
+
+    Every worker must ask for those of a model in parts.
+    """
+    state = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            full = whole(parameter.detach())
+            if keep:
+                state[name] = full.to("cpu", copy=True)
+    return state
 
 
 def load_trainable_state(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
@@ -29,7 +36,7 @@ def load_trainable_state(model: torch.nn.Module, state: dict[str, torch.Tensor])
         raise KeyError(f"the checkpoint holds other shapes: {stretched[:5]}")
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(state[name])
+            parameter.copy_(part_of(state[name], parameter))
 
 
 def random_state() -> dict[str, Any]:

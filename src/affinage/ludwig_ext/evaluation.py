@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -86,13 +87,14 @@ class Evaluations:
         """Mean loss (per answer token, in nats) over the rows, or over the first `trainer.eval_steps` batches."""
         trainer, nll, weight, size = self.trainer, 0.0, 0.0, self.trainer.eval_batch_size
         with evaluation_mode(trainer.dist_model), torch.no_grad():
-            for batch in trainer.evaluation_batches(trainer.distributed.share(self._evaluated(rows)), size):
-                nll += trainer.nll(batch).item()
-                weight += batch.weight
+            batches = list(trainer.evaluation_batches(trainer.distributed.share(self._evaluated(rows)), size))
+            for batch, share in trainer.in_step(batches):
+                nll += trainer.nll(batch).item() * share
+                weight += batch.weight * share
         nll, weight = trainer.distributed.sum(nll, weight)
         return nll / weight
 
-    def _evaluated(self, rows: Rows) -> list[Row]:
+    def _evaluated(self, rows: Rows) -> Sequence[Row]:
         steps = getattr(self.trainer.config, "eval_steps", None)
         return rows.rows if steps is None else rows.rows[: steps * self.trainer.eval_batch_size]
 
@@ -152,8 +154,12 @@ class Evaluations:
     def keep_weights(self) -> None:
         """Makes the present weights the best ones, in best.pt beside the checkpoint."""
         self.best_step = self.trainer.tracker.steps
-        if not self.trainer.skip_save_model and self.trainer.is_coordinator():
-            checkpoints.save(self._best_path, checkpoints.trainable_state(self.trainer.model))
+        if self.trainer.skip_save_model:
+            return
+        keep = self.trainer.is_coordinator()
+        state = checkpoints.trainable_state(self.trainer.model, keep)
+        if keep:
+            checkpoints.save(self._best_path, state)
 
     @property
     def best_weights(self) -> dict[str, torch.Tensor]:

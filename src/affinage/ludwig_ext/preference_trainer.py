@@ -52,12 +52,13 @@ class PreferenceTrainer(AnswerTrainer):
     loss_name = "loss"
     kind = ""
     has_reference = True
+    shares_rows = False  # each finds log p of all of them beforehand
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._found: dict[str, list[float]] = {}
 
-    def _build(self, dataset: Any) -> Rows:
+    def build(self, dataset: Any) -> Rows:
         columns = [next(iter(f.values())).proc_column for f in (self.model.input_features, self.model.output_features)]
         chosen, rejected = answers_of(dataset, columns[1])
         prompts, limit = dataset.dataset[columns[0]], self.model.global_max_sequence_length

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from affinage.ludwig_ext import checkpoints
+from affinage.ludwig_ext import checkpoints, sharding
 
 if TYPE_CHECKING:
     from affinage.ludwig_ext.trainer import AnswerTrainer
@@ -15,8 +15,8 @@ def state_of(trainer: "AnswerTrainer") -> dict[str, Any]:
         "steps": trainer.tracker.steps,
         "seconds": trainer.seconds,
         "tokens": trainer.tracker.total_tokens_used,
-        "weights": checkpoints.trainable_state(trainer.model),
-        "optimizer": trainer.optimizer.state_dict(),
+        "weights": checkpoints.trainable_state(trainer.model, trainer.is_coordinator()),
+        "optimizer": sharding.optimizer_state(trainer.optimizer, trainer.is_coordinator()),
         "scheduler": trainer.scheduler.state_dict(),
         "random": random,
         "random_of_other_workers": others,
@@ -27,7 +27,7 @@ def state_of(trainer: "AnswerTrainer") -> dict[str, Any]:
 def restore(trainer: "AnswerTrainer", state: dict[str, Any]) -> None:
     """Puts back what `state_of` returned; a note says when the number of workers is another one."""
     checkpoints.load_trainable_state(trainer.model, state["weights"])
-    trainer.optimizer.load_state_dict(state["optimizer"])
+    sharding.load_optimizer_state(trainer.optimizer, state["optimizer"])
     trainer.scheduler.load_state_dict(state["scheduler"])
     trainer.evaluations.load_state_dict(state["evaluations"])
     trainer.tracker.steps, trainer.tracker.total_tokens_used = state["steps"], state["tokens"]

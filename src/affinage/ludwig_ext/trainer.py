@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ from ludwig.utils.misc_utils import set_random_seed
 from ludwig.utils.trainer_utils import get_final_steps_per_checkpoint, get_new_progress_tracker
 from tqdm import tqdm
 
-from affinage.errors import AffinageError, Problem
 from affinage.health import not_a_number
 from affinage.interrupts import stop_requests
-from affinage.ludwig_ext import checkpoints, kernels, layout, optimizers, resuming
+from affinage.ludwig_ext import checkpoints, kernels, layout, optimizers, resuming, row_files, sharding
 from affinage.ludwig_ext.batches import Batch, Row, Rows, build_rows, collate, epoch_batches
 from affinage.ludwig_ext.evaluation import Evaluations, check_metric
 from affinage.ludwig_ext.loss import answer_nll
@@ -40,6 +39,7 @@ class AnswerTrainer(FineTuneTrainer):
 
     metrics: tuple[str, ...] = ("loss", "perplexity")  # those that can choose a checkpoint
     loss_name = NLL
+    shares_rows = True  # among workers, in a file
     scheduler: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -47,7 +47,13 @@ class AnswerTrainer(FineTuneTrainer):
 
     def prepare(self) -> None:
         optimizers.refuse(self.config.optimizer, self.model.config_obj.adapter is not None)
+        self.sharded = self.distributed.size() > 1 and sharding.wanted(self.model.config_obj)
+        empty = sharding.skeleton(self.model.model) if self.sharded else None
         super().prepare()
+        if self.sharded:
+            self.distributed.sync_model(self.model)
+            sharding.shard(self.model.model)
+        self._empty = empty
         # fault: the stock class multiplies the rate by the number of workers, which train one batch together
         self.base_learning_rate = self.config.learning_rate
         # fault: the provisional schedule of the stock class leaves its own rates in the optimizer (one_cycle: about 0)
@@ -65,9 +71,9 @@ class AnswerTrainer(FineTuneTrainer):
         check_metric(self.validation_metric, self.metrics)
         save_path = self.distributed.broadcast_object(save_path)  # Ludwig tells it to the first worker alone
         self.save_path = Path(save_path)
-        self.rows = self._rows(training_set, "training")
-        held_out = {"validation": validation_set, "test": test_set}
-        validation, test = (self._rows(data, name) if data is not None else None for name, data in held_out.items())
+        self.rows = row_files.rows_of(self, training_set, "training")
+        held_out = (("validation", validation_set), ("test", test_set))
+        validation, test = (None if data is None else row_files.rows_of(self, data, name) for name, data in held_out)
         self._plan_steps()
         self.tracker = self._new_tracker()
         self.evaluations = Evaluations(self, validation, test)
@@ -97,6 +103,8 @@ class AnswerTrainer(FineTuneTrainer):
                 )
                 self.compiled_model._deactivate_forward_hooks()
                 self.progress.close()
+        if self._empty is not None:
+            self.model.model, self._empty = sharding.gathered(self._empty, self.model.model), None
         if not self.skip_save_model:
             if self.is_coordinator():
                 checkpoints.load_trainable_state(self.model, self.evaluations.best_weights)
@@ -104,22 +112,12 @@ class AnswerTrainer(FineTuneTrainer):
         self.work = self.distributed.gather(
             {"tokens": self._own_tokens, "seconds": time.monotonic() - self._started, "waited": self.distributed.waited}
         )
+        if self.is_coordinator():
+            row_files.remove(self.save_path)
         tracker = self.tracker
         return self.model, tracker.train_metrics, tracker.validation_metrics, tracker.test_metrics
 
-    def _rows(self, dataset: Any, split: str) -> Rows:
-        rows = self._build(dataset)
-        if not rows.rows:
-            raise AffinageError(
-                Problem(
-                    "preprocessing.global_max_sequence_length",
-                    f"at {self.model.global_max_sequence_length} tokens, no row of the {split} split keeps an answer.",
-                    remedy="Raise it, or shorten the prompt template.",
-                )
-            )
-        return rows
-
-    def _build(self, dataset: Any) -> Rows:
+    def build(self, dataset: Any) -> Rows:
         columns = [next(iter(f.values())).proc_column for f in (self.model.input_features, self.model.output_features)]
         prompts, answers = (dataset.dataset[column] for column in columns)
         return build_rows(prompts, answers, self.model.special, self.model.global_max_sequence_length)
@@ -211,8 +209,8 @@ class AnswerTrainer(FineTuneTrainer):
         """
         weight, tokens = self.distributed.sum(sum(b.weight for b in batches), sum(b.tokens for b in batches))
         nll = 0.0
-        for batch in batches:
-            batch_nll = self.nll(batch)
+        for batch, share in self.in_step(batches):
+            batch_nll = self.nll(batch) * share
             self.distributed.backward(batch_nll / weight, self.dist_model)
             nll += batch_nll.item()
         (nll,) = self.distributed.sum(nll)
@@ -220,6 +218,12 @@ class AnswerTrainer(FineTuneTrainer):
             self.progress.not_a_number()
             raise not_a_number(self.tracker.steps + 1, nll)
         return nll, int(weight), int(tokens)
+
+    def in_step(self, batches: Sequence[Batch]) -> Sequence[tuple[Batch, float]]:
+        """The batches, each with its share (1) of the loss; of a model in parts every worker is given equally many."""
+        if not self.sharded:
+            return [(batch, 1.0) for batch in batches]
+        return sharding.filled_up(batches, collate([self.rows.rows[0]], self.model.special.pad))
 
     def nll(self, batch: Batch) -> torch.Tensor:
         """Summed -log p of the batch's answer tokens, in bfloat16 where the config asks for mixed precision."""

@@ -15,9 +15,11 @@ import torch.distributed as dist
 from ludwig.backend.base import LocalBackend
 from ludwig.constants import AUTO
 from ludwig.distributed.base import LocalStrategy
+from torch.distributed.tensor import DTensor
 
 from affinage.errors import AffinageError, Problem, raise_all
-from affinage.launch import in_group
+from affinage.launch import PATIENCE, in_group
+from affinage.ludwig_ext import sharding
 from affinage.model_types import ECD
 
 Item = TypeVar("Item")
@@ -31,7 +33,7 @@ def join() -> "Workers":
     Without these variables it is alone. Ray sets up its own process group beforehand.
     """
     if in_group() and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
         atexit.register(dist.destroy_process_group)
     return Workers()
 
@@ -48,6 +50,8 @@ def _problems(resolved: Any) -> Iterator[Problem]:
         if getattr(resolved.trainer, key) == AUTO:
             found = "'auto' would be looked for by each worker for itself."
             yield Problem(f"trainer.{key}", found, "a whole number", "make fit and make bench show what fits.")
+    if resolved.model_type != ECD:
+        yield from sharding.problems(resolved)
 
 
 class Workers(LocalStrategy):
@@ -112,14 +116,14 @@ class Workers(LocalStrategy):
         """Gives every worker the trained weights of the first."""
         if self.size() > 1:
             for parameter in model.parameters():
-                if parameter.requires_grad:
+                if parameter.requires_grad and not isinstance(parameter, DTensor):
                     dist.broadcast(parameter.data, 0)
 
     def wait_optimizer_synced(self, optimizer: torch.optim.Optimizer) -> None:
         """Adds up the gradients; Ludwig calls it before it clips them and takes the step."""
-        if self.size() == 1:
-            return
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if self.size() == 1 or any(isinstance(parameter, DTensor) for parameter in parameters):
+            return  # those of a model in parts came together in the backward pass
         there = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.int32)
         there = there.to(_device())
         self._add(there)
@@ -158,8 +162,10 @@ def backend_of(config: dict[str, Any]) -> Any:
     section = config.get("backend", "local")
     if Workers().size() > 1:
         return WorkersBackend()
-    if "ray" not in (section, isinstance(section, dict) and section.get("type")):
-        return section
+    kind = section.get("type", "local") if isinstance(section, dict) else section
+    if kind != "ray":
+        others = {key: value for key, value in section.items() if key != "trainer"} if isinstance(section, dict) else {}
+        return {"type": kind, **others} if others else kind
     if not dist.is_initialized():
         found = "'ray' is for make train, and this command trains in one process."
         raise AffinageError(Problem("backend.type", found, "local", "Remove the section, or type make train."))
