@@ -55,7 +55,7 @@ def test_the_first_worker_alone_reads_the_rows_and_the_others_map_them(project, 
     [one] = together(train, config, data, tmp_path / "one", size=1)
     [two, _] = together(train_where_one_has_no_rows, config, data, tmp_path / "two")
     same(one, two, 1e-5)
-    assert not (two / "rows").exists()
+    assert not (two / "model" / "rows").exists()
 
 
 def plan_of_nothing(config, data):

@@ -23,7 +23,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--config", type=Path, help="a YAML file in ludwig_configs/<task>/")
-    what.add_argument("--resume", metavar="RUN", help="go on with a run that ended early: its id, its folder, or last")
+    what.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with a run that ended early: its id, its folder, last, or a copy",
+    )
     parser.add_argument("--dataset", default="", help="a file or folder of rows (default: datasets/<task>/)")
     parser.add_argument("--set", default="", help='overrides, such as "trainer.epochs=1 adapter.r=32"')
     parser.add_argument("--gpus", type=int, default=1, help="processes on this machine, each with a GPU of its own")
@@ -32,9 +36,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
     arguments = parse(argv)
+    if "://" in (arguments.resume or ""):
+        from affinage import run_copies
+
+        folder = str(run_copies.fetch(arguments.resume, arguments.results.resolve()).folder)
+        argv = [folder if argument == arguments.resume else argument for argument in argv]
+        arguments = parse(argv)
     if arguments.gpus > 1 and not launch.in_group():
-        script = [sys.executable, str(Path(__file__)), *(sys.argv[1:] if argv is None else argv)]
+        script = [sys.executable, str(Path(__file__)), *argv]
         return launch.launch(script, arguments.gpus)
     launch.see_one_gpu()
     config = arguments.config and arguments.config.resolve()
@@ -49,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             raise AffinageError(Problem("GPUS", "the config leaves the workers to Ray.", remedy="Leave GPUS= out."))
         return train_on_ray(place, run, config, dataset, arguments.set, results)
     stderr.print(f"[dim]{display(run.folder if run else config)}: loading Ludwig (about 10 s)[/]")
-    from affinage import joint_runs, preview, training
+    from affinage import joint_runs, preview, run_copies, training
     from affinage.ludwig_ext import workers
 
     def ready() -> training.Plan:
@@ -57,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         if team.size() > 1:
             workers.refuse(plan.resolved)
         show_rows(training.kind_of(plan.resolved).base_model(plan.resolved), plan.sizes, plan.dropped)
+        run_copies.check(plan.config)
         if not run:
             preview.refuse(plan)
         return plan

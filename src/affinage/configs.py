@@ -14,7 +14,8 @@ from affinage.errors import AffinageError, Problem, raise_all
 from affinage.paths import CONFIGS, display
 
 # What can be set of a section of which Ludwig fills in nothing.
-BACKEND: dict[str, Any] = {"type": "local", "trainer": {"num_workers": 1, "strategy": "ddp", "max_failures": 3}}
+WORKERS = {"num_workers": 1, "strategy": "ddp", "max_failures": 3}
+BACKEND: dict[str, Any] = {"type": "local", "storage": "", "trainer": WORKERS}
 EXPONENT = re.compile(r"[-+]?[0-9.]+[eE][-+]?[0-9]+")  # YAML 1.1 takes 1e-4 for a word
 
 

@@ -109,6 +109,10 @@ BACKEND: Schema = {
             "description": "Of a running cluster; without it and RAY_ADDRESS, one is started.",
         },
         "cache_dir": {"type": ["string", "null"]},
+        "storage": {
+            "type": "string",
+            "description": "Where a copy of the run is kept after every checkpoint, such as s3://bucket/folder.",
+        },
         "trainer": {
             "type": "object",
             "properties": {

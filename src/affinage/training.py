@@ -15,13 +15,14 @@ from ludwig.error import LudwigError
 from ludwig.schema.model_types.base import ModelConfig
 from transformers import AutoConfig
 
-from affinage import data, encoder_runs, health, language_runs, plots, provenance, trackers
+from affinage import data, encoder_runs, health, language_runs, plots, provenance, run_copies, trackers
 from affinage.before_after import choose_rows, scores
 from affinage.config_check import check_config, check_overridden
 from affinage.configs import apply_overrides, read_config, task_and_name
 from affinage.console import library_log
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.ludwig_ext import register
+from affinage.ludwig_ext.copying import CopyAtCheckpoints
 from affinage.ludwig_ext.workers import Workers, backend_of
 from affinage.runs import USER_CONFIG, Run, create_run, write_json, write_jsonl
 
@@ -198,15 +199,18 @@ def complete(run: Run, ready: Plan, callbacks: Sequence[Callback] = ()) -> Outco
         return Outcome(run, {}, [])
     with run.held():
         run.record(status="running", error=None)
+        copies = run_copies.copies(run, ready.config)
         try:
             with library_log(run.folder / "train.log"), trackers.tracking(run) as tracking:
-                ludwig = _fit(run, ready, [*tracking, *callbacks])
+                ludwig = _fit(run, ready, [*tracking, *map(CopyAtCheckpoints, copies), *callbacks])
                 outcome = _measure(run, ready, ludwig)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             run.record(status="interrupted" if stopped else "failed", error=repr(error))
+            run_copies.bring_up_to_date(run, copies)
             raise
         run.record(status="finished")
+        run_copies.bring_up_to_date(run, copies)
         return outcome
 
 

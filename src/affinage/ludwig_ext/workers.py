@@ -164,8 +164,8 @@ def backend_of(config: dict[str, Any]) -> Any:
         return WorkersBackend()
     kind = section.get("type", "local") if isinstance(section, dict) else section
     if kind != "ray":
-        others = {key: value for key, value in section.items() if key != "trainer"} if isinstance(section, dict) else {}
-        return {"type": kind, **others} if others else kind
+        cache = section.get("cache_dir") if isinstance(section, dict) else None
+        return {"type": kind, "cache_dir": cache} if cache else kind
     if not dist.is_initialized():
         found = "'ray' is for make train, and this command trains in one process."
         raise AffinageError(Problem("backend.type", found, "local", "Remove the section, or type make train."))
