@@ -43,6 +43,27 @@ def test_two_workers_with_a_part_each_train_as_one_with_the_whole(kind, project,
         torch.testing.assert_close(saved[name], tensor, atol=1e-4, rtol=0)
 
 
+def test_parts_in_two_types_of_number_train_as_the_whole(project, tmp_path):
+    config, data = project(trainer={**TRAINER, "use_mixed_precision": True}, **LORA, **PARTS)  # frozen: bfloat16
+    [one] = together(train, config, data, tmp_path / "one", size=1)
+    [two, _] = together(train, config, data, tmp_path / "two")
+    losses = [[entry["loss"] for entry in history(folder) if "lr" in entry] for folder in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], abs=5e-3) and len(losses[0]) == 4
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_workers_train_an_encoder_decoder_as_one(strategy, project, tmp_path, sentences):
+    from affinage.tiny_models import make_tiny_model
+
+    rows = sentences(60)
+    make_tiny_model("t5", [*rows["input"], *rows["output"], "copie ### Instruction: Input: Response:"], tmp_path / "t5")
+    backend = {"type": "local", "trainer": {"strategy": strategy}}
+    config, data = project(base_model=str(tmp_path / "t5"), **LORA, backend=backend)
+    [one] = together(train, config, data, tmp_path / "one", size=1)
+    [two, _] = together(train, config, data, tmp_path / "two")
+    same(one, two, 1e-5)
+
+
 def weights(folder):
     (file,) = (folder / "model").rglob("*model*.safetensors")
     return load_file(file)

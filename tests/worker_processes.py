@@ -94,7 +94,7 @@ def without_dropout(model, folder):
     """A copy of a base model, of which GPT-2 has dropout of its own: every worker draws other numbers."""
     shutil.copytree(model, folder, dirs_exist_ok=True)
     config = json.loads((folder / "config.json").read_text())
-    config |= {key: 0.0 for key in config if key.endswith("pdrop")}
+    config |= {key: 0.0 for key in config if key.endswith(("pdrop", "dropout_rate"))}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
