@@ -16,6 +16,7 @@ from typing import IO
 SECONDS_TO_SAY_WHY = 10  # for the others, once one has failed: what is wrong for it is mostly wrong for them
 SECONDS_TO_END = 60
 PATIENCE = timedelta(hours=12)  # of workers, while the first one reads the rows
+TASK = "AFFINAGE_RAY_TASK"  # set where a Ray task is a whole run of one process
 
 
 def in_group() -> bool:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,10 +18,11 @@ from affinage.encoder_predictions import EncoderSubject
 from affinage.errors import AffinageError, Problem
 from affinage.fewshot import between_examples, examples, with_examples
 from affinage.generation import Answer, answers, evaluation_mode, generation_config, is_encoder_decoder, room
+from affinage.kept_answers import KeptAnswers
 from affinage.ludwig_ext.batches import Row, collate
 from affinage.ludwig_ext.loss import answer_nll_by_row
 from affinage.prompts import encode, render
-from affinage.runs import json_line, write_json
+from affinage.runs import write_json
 from affinage.subjects import Subject, rows_of
 
 REPEAT_WINDOW = 4  # tokens
@@ -56,19 +56,62 @@ def predict(
     if isinstance(subject, EncoderSubject):
         return encoder_predictions.predict(subject, rows_of(subject, request.split), request, folder, progress)
     started = time.monotonic()
+    answered = answer_share(subject, request, folder, Share(), progress)
+    return finish(folder, answered, started)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which batches of rows this process answers: the one at its `rank`, and every `size`-th after it."""
+
+    rank: int = 0
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What `finish` must know of an evaluation: what stands for its question, its rows, and what it was."""
+
+    fingerprint: str
+    rows: int
+    description: dict[str, Any]
+
+
+def answer_share(
+    subject: Subject,
+    request: Request,
+    folder: Path,
+    share: Share,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
+    all_ready: Callable[[], Any] = lambda: None,
+) -> Answered:
+    """Answers this process's share of the rows that have no answer yet, and keeps the answers in `folder`.
+
+    Batches are those of one process, so the answers are too. `progress` counts the rows of all processes, and
+    `all_ready` is called before the first row is answered. Raises what `predict` raises.
+    """
     work = _Work(subject, request)
     folder.mkdir(parents=True, exist_ok=True)
-    kept = _Kept(folder / "predictions.partial.jsonl", work.fingerprint)
-    batches = list(work.batches())
-    done = kept_before = sum(len(batch) for batch in batches if kept.holds(batch))
-    progress(done, len(work.rows))
-    for batch in batches:
+    kept = KeptAnswers(folder, work.fingerprint, len(work.rows), share.rank)
+    kept_before = len(kept.records)
+    all_ready()
+    progress(kept_before, len(work.rows))
+    for batch in list(work.batches())[share.rank :: share.size]:
         if not kept.holds(batch):
             kept.add(dict(zip(batch, work.answer(batch), strict=True)))
-            done += len(batch)
-            progress(done, len(work.rows))
-    spent = {"seconds": round(time.monotonic() - started, 1), "rows_kept_from_before": kept_before}
-    write_json(folder / "generation.json", work.description() | spent)
+            progress(kept.refresh(), len(work.rows))
+    description = work.description() | {"rows_kept_from_before": kept_before}
+    workers = {"workers": share.size} if share.size > 1 else {}
+    return Answered(work.fingerprint, len(work.rows), description | workers)
+
+
+def finish(folder: Path, answered: Answered, started: float) -> Path:
+    """Writes generation.json and predictions.jsonl once every row has an answer; `started` as time.monotonic()."""
+    kept = KeptAnswers(folder, answered.fingerprint, answered.rows)
+    if len(kept.records) != answered.rows:
+        raise RuntimeError(f"{len(kept.records)} of {answered.rows} rows have answers in {folder}")
+    spent = {"seconds": round(time.monotonic() - started, 1)}
+    write_json(folder / "generation.json", answered.description | spent)
     return kept.finish(folder / "predictions.jsonl")
 
 
@@ -219,42 +262,6 @@ def repeats(ids: list[int]) -> bool:
     """Whether more than half of an answer's runs of four tokens occurred in it before; needs sixteen tokens."""
     runs = [tuple(ids[i : i + REPEAT_WINDOW]) for i in range(len(ids) - REPEAT_WINDOW + 1)]
     return len(ids) >= 16 and len(set(runs)) < len(runs) / 2
-
-
-class _Kept:
-    """Records by row position, each on disk as soon as its batch is answered."""
-
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        self.path, self.records = path, {}
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []  # the last may be cut
-        if lines and json.loads(lines[0]) == {"fingerprint": fingerprint}:
-            self.records = {line["position"]: line["record"] for line in map(json.loads, lines[1:])}
-        self._write(path.with_suffix(".rewritten"), {"fingerprint": fingerprint}, self.records).replace(path)
-
-    @staticmethod
-    def _write(path: Path, head: dict[str, Any], records: dict[int, Any]) -> Path:
-        lines = [json_line(head)] + [json_line({"position": n, "record": r}) for n, r in records.items()]
-        path.write_text("".join(lines), encoding="utf-8")
-        return path
-
-    def holds(self, batch: list[int]) -> bool:
-        return all(position in self.records for position in batch)
-
-    def add(self, records: dict[int, dict[str, Any]]) -> None:
-        text = "".join(json_line({"position": n, "record": r}) for n, r in records.items())
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        self.records |= records
-
-    def finish(self, path: Path) -> Path:
-        """Puts the records in the order of the rows into `path`, and the work file away."""
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text("".join(json_line(self.records[n]) for n in sorted(self.records)), encoding="utf-8")
-        partial.replace(path)
-        self.path.unlink()
-        return path
 
 
 def book_format(predictions: Path) -> list[dict[str, str]]:

@@ -56,7 +56,7 @@ def placement(config: dict[str, Any], overrides: str = "") -> Placement | None:
 
 def begin(config: Path, dataset: str, overrides: str, results: Path) -> tuple[Run, dict[str, int], dict[str, int]]:
     """A new run on the cluster, with its rows by split and those left out, all read by one of its nodes."""
-    ray = _ray()
+    ray = ray_package()
     try:
         folder, rows, dropped = ray.get(ray.remote(_start).remote(config, dataset, overrides, results))
     except ray.exceptions.RayTaskError as error:
@@ -84,7 +84,8 @@ def train(place: Placement, run: Run) -> Run:
     return _ended(find_run(str(run.folder)))
 
 
-def _ray() -> Any:
+def ray_package() -> Any:
+    """Ray itself. Raises AffinageError when it is not installed."""
     try:
         import ray
     except ImportError as error:
@@ -94,16 +95,19 @@ def _ray() -> Any:
 
 
 @contextmanager
-def cluster(place: Placement) -> Iterator[None]:
-    """Inside, this process is joined to the cluster at `address` or RAY_ADDRESS, or to one of its own."""
-    ray = _ray()
+def cluster(place: Placement, shown: bool = True) -> Iterator[None]:
+    """Inside, this process is joined to the cluster at `address` or RAY_ADDRESS, or to one of its own.
+
+    `shown` says whether it shows what the workers write.
+    """
+    ray = ray_package()
     address = place.address or os.environ.get("RAY_ADDRESS")
     own: dict[str, Any] = (
         {} if address else {"include_dashboard": False, "num_cpus": max(place.workers, os.cpu_count() or 1)}
     )
     try:
         _knock(address)
-        ray.init(address=address, log_to_driver=True, logging_level="ERROR", **own)
+        ray.init(address=address, log_to_driver=shown, logging_level="ERROR", **own)
     except OSError as error:
         found = f"no Ray cluster answers at '{address}'."
         raise AffinageError(Problem("backend.address", found, remedy="Start one: ray start --head")) from error

@@ -5,6 +5,7 @@ trainer exchanges no gradients.
 """
 
 import atexit
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from ludwig.distributed.base import LocalStrategy
 from torch.distributed.tensor import DTensor
 
 from affinage.errors import AffinageError, Problem, raise_all
-from affinage.launch import PATIENCE, in_group
+from affinage.launch import PATIENCE, TASK, in_group
 from affinage.ludwig_ext import sharding
 from affinage.model_types import ECD
 
@@ -166,8 +167,8 @@ def backend_of(config: dict[str, Any]) -> Any:
     if kind != "ray":
         cache = section.get("cache_dir") if isinstance(section, dict) else None
         return {"type": kind, "cache_dir": cache} if cache else kind
-    if not dist.is_initialized():
-        found = "'ray' is for make train, and this command trains in one process."
+    if not dist.is_initialized() and TASK not in os.environ:
+        found = "'ray' is for make train, kfold and sweep, and this command trains in one process."
         raise AffinageError(Problem("backend.type", found, "local", "Remove the section, or type make train."))
     return "local"
 
