@@ -90,9 +90,9 @@ reproduce: venv ## Repeat a run from its folder and compare every loss: RUN=run 
 	@$(PYTHON_VENV) tools/reproduce.py --run "$$RUN" $(call options,RESULTS:results)
 
 ##@ Measure
-evaluate: venv ## Answer every test row with base and tuned model, and score both: RUN=run [FEWSHOT=3] [SUITE=name] [BOOK=file.json]
+evaluate: venv ## Answer every test row with base and tuned model, and score both: RUN=run [FEWSHOT=3] [SUITE=name] [BOOK=file.json] [GPUS=n]
 	@$(PYTHON_VENV) evaluate/generate.py $(if $(ADAPTER),--adapter "$$ADAPTER" --config "$$CONFIG",--run "$$RUN") \
-		$(call options,DATASET:dataset SUITE:suite SPLIT:split FEWSHOT:fewshot BOOK:book RESULTS:results)
+		$(call options,DATASET:dataset SUITE:suite SPLIT:split FEWSHOT:fewshot BOOK:book GPUS:gpus RESULTS:results)
 	@$(if $(ADAPTER),,$(PYTHON_VENV) evaluate/score.py --run "$$RUN" $(call options,SUITE:suite RESULTS:results))
 
 score: venv ## Score answers that are there already: RUN=run [SUITE=name]

@@ -3,21 +3,25 @@
 .venv/bin/python evaluate/generate.py --run last
 .venv/bin/python evaluate/generate.py --adapter user/name --config ludwig_configs/alpaca/mistral-7b-qlora.yaml
 
-A run of this that was stopped goes on where it was when it is started again.
+A run of this that was stopped goes on where it was when it is started again, also with another number of processes.
 """
 
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
 from tqdm import tqdm
 
+from affinage import launch
+from affinage.configs import read_config, task_and_name
 from affinage.console import next_command, progress_bar_options, quiet_libraries, run_script, stderr, stdout
 from affinage.errors import AffinageError, Problem
 from affinage.paths import RESULTS, ROOT, display, full_dataset
-from affinage.runs import newest_or_named, write_json
+from affinage.ray_runs import Placement, placement
+from affinage.runs import USER_CONFIG, newest_or_named, write_json
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -32,6 +36,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--fewshot", type=int, help="ask the base model with this many solved training rows as well")
     parser.add_argument("--batch-size", type=int, help="rows answered at a time (default: the suite's, else 32)")
     parser.add_argument("--book", type=Path, help="also write the answers as a JSON list with model_response")
+    parser.add_argument("--gpus", type=int, help="processes on this machine; without it, those the config asks for")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where run folders are (default: results/)")
     arguments = parser.parse_args(argv)
     if arguments.adapter and not arguments.config:
@@ -44,27 +49,50 @@ def main(argv: list[str] | None = None) -> int:
     results, config = arguments.results.resolve(), arguments.config and arguments.config.resolve()
     dataset = full_dataset(arguments.dataset)
     book = arguments.book and arguments.book.resolve()
+    run = newest_or_named(arguments.run, results) if arguments.run else None
+    if (arguments.gpus or 1) > 1 and not launch.in_group():
+        script = [sys.executable, str(Path(__file__)), *(sys.argv[1:] if argv is None else argv)]
+        return launch.launch([*script, "--run", str(run.folder)] if run else script, arguments.gpus)
+    launch.see_one_gpu()
     os.chdir(ROOT)
     quiet_libraries()
-    run = newest_or_named(arguments.run, results) if arguments.run else None
+    place = placed(run.folder / USER_CONFIG if run else config, arguments.gpus)
     stderr.print(f"[dim]{display(run.folder) if run else arguments.adapter}: loading (about 10 s)[/]")
-    from affinage import predictions, subjects
+    from affinage import evaluating
 
-    if run:
-        subject = subjects.open_to_evaluate(run, dataset)
-    else:
-        subject = subjects.open_adapter(arguments.adapter, config, dataset, results)
-    suite, request = request_of(arguments, subject.task)
-    folder, started = subject.folder / "evaluation" / suite, time.monotonic()
-    with tqdm(desc=f"answering the {request.split} rows", unit="row", **progress_bar_options()) as bar:
-        path = predictions.predict(subject, request, folder, lambda done, total: show(bar, done, total))
+    target = evaluating.Target(str(run.folder) if run else "", arguments.adapter or "", config, dataset, results)
+    suite, request = request_of(arguments, run.manifest["task"] if run else task_and_name(config)[0])
+    folder, started = target.folder / "evaluation" / suite, time.monotonic()
+    options = progress_bar_options() | {"disable": int(os.environ.get("RANK", "0")) > 0}
+    with tqdm(desc=f"answering the {request.split} rows", unit="row", **options) as bar:
+        path = answer(place, target, request, folder, lambda done, total: show(bar, done, total))
+    if path is None:
+        return 0
     show_outcome(path, time.monotonic() - started)
     if book:
-        write_json(book, predictions.book_format(path))
+        from affinage.predictions import book_format
+
+        write_json(book, book_format(path))
         stdout.print(f"Book format: {display(book)}")
-    name = f"RUN={subject.name}" if run else f"--predictions {display(path)}"
+    name = f"RUN={run.folder.name}" if run else f"--predictions {display(path)}"
     next_command(f"make score {name}" if run else f".venv/bin/python evaluate/score.py {name}")
     return 0
+
+
+def placed(config: Path, gpus: int | None) -> Placement | None:
+    """The cluster that the config asks for, unless processes of this machine are asked for or at work already."""
+    here = gpus or launch.in_group() or not config.is_file()
+    return None if here else placement(read_config(config))
+
+
+def answer(place: Placement | None, target, request, folder: Path, progress) -> Path | None:
+    """The path of the predictions; None in a process that only shares the rows."""
+    from affinage import evaluating
+
+    if place:
+        return evaluating.answer_on_ray(place, target, request, folder, progress)
+    together = evaluating.answer_in_group if launch.in_group() else evaluating.answer_alone
+    return together(target, request, folder, progress)
 
 
 def request_of(arguments: argparse.Namespace, task: str):

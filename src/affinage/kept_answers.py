@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def progress_of(folder: Path) -> tuple[int, int]:
     return sum(n for head, n in found if head == found[0][0]), found[0][0]["rows"] if found else 0
 
 
-def _lines(path: Path, start: int) -> tuple[dict[str, Any] | None, Iterator[bytes] | list[bytes], int]:
+def _lines(path: Path, start: int) -> tuple[dict[str, Any] | None, list[bytes], int]:
     """The first line of a file, the whole lines from byte `start` on without it, and where they end."""
     try:
         with path.open("rb") as file:

@@ -9,7 +9,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from affinage import data, predictions, preview, scoring, subjects, training
+from affinage import data, predictions, preview, ray_tasks, scoring, subjects, training
 from affinage.configs import read_config
 from affinage.console import progress_bar_options
 from affinage.curation.splitting import kfold
 from affinage.errors import AffinageError, Problem
 from affinage.model_types import refuse_encoder_config
 from affinage.prompts import render
+from affinage.ray_runs import Placement
 from affinage.runs import Run, write_json, write_jsonl
-from affinage.series import Series, create, release_memory, time_left
+from affinage.series import Series, create, load, release_memory, time_left
 
 KIND = "kfold"
 ROWS, ANSWERS = "rows.jsonl", "predictions.jsonl"
@@ -42,6 +43,7 @@ def start(config: Path, dataset: str, overrides: str, k: int, seed: int, results
     whatever a person must mend: config, data, suite, more folds than groups, too few rows to train on.
     """
     refuse_encoder_config(read_config(config), str(config), "be trained in folds")
+    ray_tasks.series_placement(read_config(config), overrides)
     ready = training.plan(config, dataset, f"{overrides} {NO_SPLIT}")
     asked = scoring.load_suite(ready.task, suite)
     rows = _with_ids(_all_rows(ready))
@@ -120,22 +122,51 @@ def _warnings(prompts: list[str], fold_of: np.ndarray) -> list[str]:
 def go_on(series: Series) -> dict[str, Any]:
     """Trains and answers what is still missing, fold by fold; returns the metrics of all folds, as in metrics.json.
 
-    A finished fold is not trained again, and one that was stopped goes on from its checkpoint. Raises
-    KeyboardInterrupt after Ctrl-C, and AffinageError when the data changed since or another process is at work.
+    Folds are trained one after the other, or side by side on the Ray cluster that the config asks for. A finished fold
+    is not trained again, and one that was stopped goes on from its checkpoint. Raises KeyboardInterrupt after Ctrl-C,
+    and AffinageError when the data changed since or another process is at work.
     """
-    k = series.state["k"]
-    with series.at_work():
-        started, trained = time.monotonic(), 0
-        for fold in range(1, k + 1):
-            run = series.run(fold)
-            if run is None or not _answers(series, run).exists():
-                left = time_left(started, trained, k - fold + 1)
-                tqdm.write(f"{_announcement(series, fold)}{left}", file=sys.stderr)
-                run = _answer(series, fold)
-                trained += 1
-            _keep_adapter_alone(run)
-            series.record(runs=series.state["runs"] | {str(fold): run.folder.name})
+    with ray_tasks.placed(series) as place, series.at_work():
+        missing = [fold for fold in range(1, series.state["k"] + 1) if not _is_answered(series, fold)]
+        for fold, run in _side_by_side(series, missing, place) if place else _in_turn(series, missing):
+            runs = series.state["runs"] | {str(fold): run}
+            series.record(runs={number: runs[number] for number in sorted(runs, key=int)})
         return _summarise(series)
+
+
+def _is_answered(series: Series, fold: int) -> bool:
+    """Whether a fold is done, as its folder says; a process that was killed may not have recorded it."""
+    run = series.run(fold)
+    if run is None or not _answers(series, run).exists():
+        return False
+    _keep_adapter_alone(run)
+    series.record(runs=series.state["runs"] | {str(fold): run.folder.name})
+    return True
+
+
+def _in_turn(series: Series, missing: list[int]) -> Iterator[tuple[int, str]]:
+    """Each fold and the id of its run."""
+    started = time.monotonic()
+    for done, fold in enumerate(missing):
+        left = time_left(started, done, len(missing) - done)
+        tqdm.write(f"{_announcement(series, fold)}{left}", file=sys.stderr)
+        yield fold, _answer(series, fold)
+
+
+def _side_by_side(series: Series, missing: list[int], place: Placement) -> Iterator[tuple[int, str]]:
+    """The same as tasks on a cluster, in the order in which they end."""
+    tasks = {fold: (series.folder, fold) for fold in missing}
+    with ray_tasks.shown(series, place, "fold", len(missing)) as show:
+        for fold, run in ray_tasks.side_by_side(place, answer_fold, tasks, show=show):
+            tqdm.write(f"{_announcement(series, fold)}, answered", file=sys.stderr)
+            yield fold, run
+
+
+def answer_fold(folder: Path, fold: int) -> str:
+    """What a task does for the series in `folder`; returns the id of the fold's run."""
+    series = load(KIND, folder)
+    ray_tasks.wait_for_former(series, fold)
+    return _answer(series, fold)
 
 
 def _announcement(series: Series, fold: int) -> str:
@@ -149,8 +180,8 @@ def _answers(series: Series, run: Run) -> Path:
     return run.folder / "evaluation" / series.state["suite"] / ANSWERS
 
 
-def _answer(series: Series, fold: int) -> Run:
-    """Trains the fold's model unless it is trained, and answers the rows that it was not trained on."""
+def _answer(series: Series, fold: int) -> str:
+    """Trains the fold's model unless it is trained, and answers the rows that it was not trained on; its run's id."""
     run = series.train(fold, _plan(series, fold), answer=False)
     request = predictions.Request(split="test", **series.state["asking"])
     with tqdm(desc="answering the held-out rows", unit="row", **progress_bar_options()) as bar:
@@ -161,7 +192,8 @@ def _answer(series: Series, fold: int) -> Run:
 
         predictions.predict(subjects.open_run(run), request, _answers(series, run).parent, show)
     release_memory()
-    return run
+    _keep_adapter_alone(run)
+    return run.folder.name
 
 
 def _plan(series: Series, fold: int) -> training.Plan:

@@ -1,10 +1,11 @@
-"""Pieces of work that run side by side as tasks on a Ray cluster, each in one process: folds, trials, shares of answers.
+"""Folds, trials and shares of answers that run side by side on a Ray cluster, each a task of one process.
 
 A task is given paths and numbers, and reads the rows itself. Ray starts it again when its process dies; what it had
 done until then is in its folder, from which it goes on.
 """
 
 import os
+import re
 import sys
 import time
 from collections import deque
@@ -15,15 +16,18 @@ from typing import Any
 from tqdm import tqdm
 
 from affinage.configs import read_config
-from affinage.console import quiet_libraries
+from affinage.console import progress_bar_options, quiet_libraries
 from affinage.errors import AffinageError, Problem
 from affinage.launch import TASK
 from affinage.paths import ROOT
 from affinage.ray_runs import Placement, cluster, placement, ray_package
+from affinage.runs import Run
 from affinage.series import Series
 
 SECONDS = 1  # between two looks at what is at work
 SECONDS_TO_STOP = 60  # for a task that is asked to: it ends its step and saves a checkpoint
+HISTORY_READ = 2**16  # bytes, among which there is the last step
+STEP = re.compile(rb'"step": (\d+)')
 SECONDS_TO_DIE = 60  # for the process of a driver that was killed, which may still hold a run
 
 
@@ -70,13 +74,14 @@ def side_by_side(
     import ray
 
     remote = ray.remote(_do).options(**_options(place))
+    if not room(place):
+        tqdm.write(f"waiting: no machine of the cluster has {resources_shown(place)}", file=sys.stderr)
     waiting, at_work, error = deque(tasks.items()), dict[Any, int](), None
     try:
         while waiting or at_work:
-            while waiting and len(at_work) < room(place):
+            while waiting and len(at_work) < max(1, room(place)):  # one waits in Ray for a machine that is large enough
                 number, arguments = waiting.popleft()
                 at_work[remote.remote(work, arguments)] = number
-            show(sorted(at_work.values()))
             for reference in ray.wait(list(at_work), timeout=SECONDS)[0]:
                 found = _found(reference)
                 number = at_work.pop(reference)
@@ -89,6 +94,7 @@ def side_by_side(
                     waiting.clear()
                     if at_work:
                         tqdm.write(f"{number} failed, and {len(at_work)} at work end first: {found}", file=sys.stderr)
+            show(sorted(at_work.values()))
     finally:
         _stop(list(at_work))
     if error:
@@ -96,12 +102,12 @@ def side_by_side(
 
 
 def room(place: Placement) -> int:
-    """How many tasks the machines of the cluster hold at once; 1 when none is large enough yet, so that Ray waits."""
+    """How many tasks the machines of the cluster hold at once; what others run on them does not count."""
     import ray
 
     needed = {name: amount for name, amount in _resources(place).items() if amount}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return max(1, sum(min(int(node.get(name, 0) // amount) for name, amount in needed.items()) for node in nodes))
+    return sum(min(int(node.get(name, 0) // amount) for name, amount in needed.items()) for node in nodes)
 
 
 def resources_shown(place: Placement) -> str:
@@ -164,3 +170,38 @@ def wait_for_former(series: Series, number: int) -> None:
     run, started = series.run(number), time.monotonic()
     while run and run.status == "running" and time.monotonic() - started < SECONDS_TO_DIE:
         time.sleep(1)
+
+
+@contextmanager
+def shown(series: Series, place: Placement, unit: str, todo: int) -> Iterator[Callable[[list[int]], None]]:
+    """A bar of the runs that have ended, with the step of each one that is at work; gives what is to be called with
+    the numbers of these.
+    """
+    at_once = f"{room(place)} {unit}s at once, each with {resources_shown(place)}"
+    tqdm.write(f"{at_once}; one after the other: SET=backend.type=local", file=sys.stderr)
+    runs: dict[int, Run | None] = {}
+    ended: set[int] = set()
+    with tqdm(total=todo, desc=f"{unit}s", unit=unit, miniters=0, **progress_bar_options()) as bar:
+
+        def show(at_work: list[int]) -> None:
+            ended.update(number for number in runs if number not in at_work)
+            for number in at_work:
+                runs[number] = runs.get(number) or series.run(number)
+            steps = [
+                f"{number} (step {last_step(run)})" if (run := runs[number]) else f"{number}" for number in at_work
+            ]
+            bar.set_postfix_str(f"at work: {', '.join(steps)}", refresh=False)
+            bar.update(len(ended) - bar.n)
+
+        yield show
+
+
+def last_step(run: Run) -> int:
+    """The last step that a run at work has recorded, 0 before the first."""
+    path = run.folder / "history.jsonl"
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - HISTORY_READ))
+        found = STEP.findall(file.read())
+    return int(found[-1]) if found else 0

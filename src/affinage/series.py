@@ -104,6 +104,11 @@ class Series:
             self.record(status="finished")
 
 
+def load(kind: str, folder: Path) -> Series:
+    """The series in a folder, as its state file says."""
+    return Series(kind, folder, json.loads((folder / f"{kind}.json").read_text(encoding="utf-8")))
+
+
 def create(
     kind: str, config: Path, overrides: str, ready: "Plan", results: Path, files: Mapping[str, str], **state: Any
 ) -> Series:
@@ -152,7 +157,7 @@ def find_series(kind: str, name: str, results: Path) -> Series:
     Raises AffinageError when there is none, or more than one.
     """
     paths = results.glob(f"*/*/{kind}-*/{kind}.json")
-    found = [Series(kind, path.parent, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    found = [load(kind, path.parent) for path in paths]
     newest_first = sorted(found, key=lambda series: series.folder.name, reverse=True)
     if name == "last":
         chosen = [series for series in newest_first if series.state["status"] != "finished"][:1]

@@ -95,8 +95,14 @@ def open_adapter(adapter: str, config_path: Path, dataset: str = "", results: Pa
     splits, described = _rows(task, dataset, config)
     llm = LudwigModel.create_model(config, random_seed=training.SEED)
     llm.model = PeftModel.from_pretrained(llm.model, adapter)  # through the config, Ludwig takes Hub ids only
+    folder = adapter_folder(adapter, results)
+    return Subject(folder.name, task, llm, config, splits, described, folder)
+
+
+def adapter_folder(adapter: str, results: Path) -> Path:
+    """Where the evaluations of an adapter that belongs to no run go."""
     name = adapter.strip("/").replace("/", "--") if not Path(adapter).exists() else Path(adapter).resolve().name
-    return Subject(name, task, llm, config, splits, described, results / "adapters" / name)
+    return results / "adapters" / name
 
 
 def _peft_config(adapter: str) -> PeftConfig:

@@ -6,12 +6,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from affinage import training
+from affinage import ray_tasks, training
 from affinage.config_check import check_overridden
 from affinage.configs import apply_overrides, read_config
 from affinage.console import progress_bar_options
@@ -21,7 +22,8 @@ from affinage.model_types import refuse_encoder_config
 from affinage.optuna_search import AT_RANDOM, Search
 from affinage.paths import display
 from affinage.preview import refuse_nothing_trainable
-from affinage.series import Series, create, release_memory, time_left
+from affinage.ray_runs import Placement
+from affinage.series import Series, create, load, release_memory, time_left
 from affinage.sweep_file import Settings, Sweep, as_overrides, read_sweep
 from affinage.token_lengths import refuse_truncation
 
@@ -37,6 +39,7 @@ def start(config: Path, dataset: str, overrides: str, file: Path, results: Path)
     person must mend in the file, and another for trials that cannot be trained or give no validation loss to rank by.
     """
     refuse_encoder_config(read_config(config), str(config), "be swept")
+    ray_tasks.series_placement(read_config(config), overrides)
     ready = training.plan(config, dataset, overrides)
     sweep = read_sweep(file, _check_of(ready), [feature.name for feature in ready.resolved.output_features])
     _check_trials(sweep, config, dataset, overrides)
@@ -91,6 +94,9 @@ def _check_trial(plan: training.Plan, settings: Settings, tokens_fit: set[str]) 
         raise AffinageError(
             Problem("the validation split", f"{skipped}, so nothing says which trial is best.", "a validation loss")
         )
+    if any(key.split(".")[0] == "backend" for key in settings):
+        found = "where a trial is trained changes nothing of what it learns."
+        raise AffinageError(Problem("backend", found, remedy="Write it into the config."))
     refuse_nothing_trainable(count_parameters(plan.resolved))
     of_tokens = as_overrides({key: settings[key] for key in settings if key.split(".")[0] not in WITHOUT_TOKENS})
     if of_tokens not in tokens_fit:
@@ -104,16 +110,66 @@ def go_on(series: Series) -> list[dict[str, Any]]:
     A trial that fails is recorded, with what stopped it, and the others go on; when the sweep is taken up again, it is
     tried again. Raises KeyboardInterrupt after Ctrl-C, and AffinageError when the config or the data changed since or
     another process is at work, or when a search finds nothing more to try.
+
+    Trials are trained one after the other, or side by side on the Ray cluster that the config asks for; those of TPE
+    that learn from others wait for them all the same.
     """
-    with series.at_work():
-        n, started = number_of_trials(series), time.monotonic()
-        todo = n - sum(trial["status"] == "finished" for trial in series.state["trials"])
-        for done, number in enumerate(_to_train(series)):
-            trial, left = series.state["trials"][number - 1], time_left(started, done, todo - done)
-            tqdm.write(f"trial {number} of {n}: {trial['set']}{left}", file=sys.stderr)
-            _record(series, number, _try(series, number))
-            release_memory()
+    with ray_tasks.placed(series) as place, series.at_work():
+        for number, outcome in _side_by_side(series, place) if place else _in_turn(series):
+            _record(series, number, outcome)
     return ranked(series.state["trials"])
+
+
+def _in_turn(series: Series) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each trial that is not finished, and what came of it."""
+    n, started, todo = number_of_trials(series), time.monotonic(), _left(series)
+    for done, number in enumerate(chain.from_iterable(_to_train(series))):
+        left = time_left(started, done, todo - done)
+        tqdm.write(f"trial {number} of {n}: {series.state['trials'][number - 1]['set']}{left}", file=sys.stderr)
+        yield number, _try(series, number)
+        release_memory()
+
+
+def _side_by_side(series: Series, place: Placement) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same as tasks on a cluster, in the order in which they end."""
+    n = number_of_trials(series)
+    if n > AT_RANDOM and series.state.get("search", {}).get("sampler") == "tpe":
+        found = "each later one is drawn from the results of all before, and trained alone"
+        tqdm.write(f"TPE: the first {AT_RANDOM} trials run side by side; {found}", file=sys.stderr)
+    with ray_tasks.shown(series, place, "trial", _left(series)) as show:
+        for numbers in _to_train(series):
+            tasks = {number: (series.folder, number) for number in numbers}
+            for number, outcome in ray_tasks.side_by_side(place, try_trial, tasks, _crashed(series), show):
+                loss = f"validation loss {outcome['validation_loss']:.4f}" if "validation_loss" in outcome else "failed"
+                settings = series.state["trials"][number - 1]["set"]
+                tqdm.write(f"trial {number} of {n}: {loss}, {settings}", file=sys.stderr)
+                yield number, outcome
+
+
+def try_trial(folder: Path, number: int) -> dict[str, Any]:
+    """What a task does for the series in `folder`; returns what came of the trial."""
+    series = load(KIND, folder)
+    ray_tasks.wait_for_former(series, number)
+    try:
+        return _try(series, number)
+    finally:
+        release_memory()
+
+
+def _crashed(series: Series) -> Callable[[int, Exception], dict[str, Any]]:
+    """What to record of a trial whose process died again and again."""
+
+    def outcome(number: int, error: Exception) -> dict[str, Any]:
+        begun, reason = series.run(number), " ".join(str(error).split())
+        run = begun.folder.name if begun else None
+        return {"status": "failed", "error": f"{type(error).__name__}: {reason}", "run": run}
+
+    return outcome
+
+
+def _left(series: Series) -> int:
+    """How many trials are not finished."""
+    return number_of_trials(series) - sum(trial["status"] == "finished" for trial in series.state["trials"])
 
 
 def number_of_trials(series: Series) -> int:
@@ -121,14 +177,16 @@ def number_of_trials(series: Series) -> int:
     return series.state["search"]["trials"] if "search" in series.state else len(series.state["trials"])
 
 
-def _to_train(series: Series) -> Iterator[int]:
-    """The numbers of the trials that are not finished, then those that a search finds after them, recorded first."""
-    yield from [trial["number"] for trial in series.state["trials"] if trial["status"] != "finished"]
+def _to_train(series: Series) -> Iterator[list[int]]:
+    """The numbers of trials that need no result of each other: those that are not finished, then each that a search
+    finds after them, recorded first.
+    """
+    yield [trial["number"] for trial in series.state["trials"] if trial["status"] != "finished"]
     while len(trials := series.state["trials"]) < number_of_trials(series):
         search = Search(**series.state["search"])
         drawn = search.following([(trial["drawn"], trial.get("validation_loss")) for trial in trials])
         series.record(trials=[*trials, _waiting(len(trials) + 1, search.settings(drawn)) | {"drawn": drawn}])
-        yield len(trials) + 1
+        yield [len(trials) + 1]
 
 
 def _try(series: Series, number: int) -> dict[str, Any]:
