@@ -6,6 +6,7 @@ row; what the workers share is the folder, which must lie where all of them can 
 """
 
 import os
+import shlex
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,8 +37,11 @@ class Placement:
 
 def placement(config: dict[str, Any], overrides: str = "") -> Placement | None:
     """Where a config wants to be trained; None for this process, which is so unless it says `type: ray`."""
-    pairs = [pair for pair in overrides.split() if pair.startswith("backend.")]
-    section = apply_overrides(config, " ".join(pairs), config).get("backend")
+    try:
+        pairs = [pair for pair in shlex.split(overrides) if pair.startswith(("backend.", "backend="))]
+    except ValueError:  # `begin` says what is wrong with it
+        pairs = []
+    section = apply_overrides(config, shlex.join(pairs), config).get("backend")
     if section == "ray":
         return Placement()
     if not isinstance(section, Mapping) or section.get("type") != "ray":
