@@ -87,13 +87,15 @@ class Search:
 
     The values of `grid_search` are crossed, and each combination gets as many trials. What a trial draws depends on
     the seed, its number and what earlier trials gave, and on nothing else: a sweep that was stopped goes on as if it
-    had not been.
+    had not been. `at_once` says how many are trained side by side at most, and how many TPE draws before it waits for
+    what they give: one, unless it is set.
     """
 
     parameters: dict[str, dict[str, Any]]
     sampler: str  # "tpe" or "random"
     seed: int
     trials: int
+    at_once: int | None = None
 
     @cached_property
     def _distributions(self) -> dict[str, BaseDistribution]:
@@ -114,8 +116,15 @@ class Search:
             drawn.append(self._new(place, _study(sampler), drawn))
         return drawn
 
+    def following_at_once(self, earlier: Sequence[tuple[Drawn, float | None]]) -> list[Drawn]:
+        """The next trials by TPE that need no result of each other; see `following`."""
+        drawn: list[Drawn] = []
+        for _ in range(min(self.at_once or 1, self.trials - len(earlier))):
+            drawn.append(self.following([*earlier, *((one, None) for one in drawn)]))
+        return drawn
+
     def following(self, earlier: Sequence[tuple[Drawn, float | None]]) -> Drawn:
-        """The next trial by TPE, given what earlier ones drew and their losses, None for a trial that failed.
+        """The next trial by TPE, given what earlier ones drew and their losses, None for a trial that has none.
 
         Raises AffinageError when no trial is found that was not drawn before.
         """

@@ -77,7 +77,8 @@ def _start(config: Path, dataset: str, overrides: str, results: Path) -> tuple[s
 
     quiet_libraries()
     plan = training.plan(config, dataset, overrides)
-    refuse(plan.resolved)
+    place = placement(plan.config)
+    refuse(plan.resolved, place.workers if place else 1)
     preview.refuse(plan)
     return str(training.start(plan, results).folder), plan.sizes, plan.dropped
 

@@ -64,8 +64,10 @@ def side_by_side(
     tasks: Mapping[int, tuple[Any, ...]],
     failed: Callable[[int, Exception], Any] | None = None,
     show: Callable[[list[int]], Any] = lambda at_work: None,
+    at_most: int | None = None,
 ) -> Iterator[tuple[int, Any]]:
-    """What `work` returns for the arguments of each task, as they end; as many at once as the cluster has room for.
+    """What `work` returns for the arguments of each task, as they end; as many at once as the cluster has room for, and
+    no more than `at_most`.
 
     `show` is given the tasks at work, about once a second. A task that raises, or whose process dies more than
     `max_failures` times, gives what `failed` makes of it. Without that, no task is started after it, those at work end,
@@ -79,7 +81,9 @@ def side_by_side(
     waiting, at_work, error = deque(tasks.items()), dict[Any, int](), None
     try:
         while waiting or at_work:
-            while waiting and len(at_work) < max(1, room(place)):  # one waits in Ray for a machine that is large enough
+            while waiting and len(at_work) < max(
+                1, room(place, at_most)
+            ):  # one waits in Ray for a machine that is large enough
                 number, arguments = waiting.popleft()
                 at_work[remote.remote(work, arguments)] = number
             for reference in ray.wait(list(at_work), timeout=SECONDS)[0]:
@@ -101,13 +105,14 @@ def side_by_side(
         raise error
 
 
-def room(place: Placement) -> int:
-    """How many tasks the machines of the cluster hold at once; what others run on them does not count."""
+def room(place: Placement, at_most: int | None = None) -> int:
+    """How many tasks the machines of the cluster hold at once, `at_most` at most; what others run does not count."""
     import ray
 
     needed = {name: amount for name, amount in _resources(place).items() if amount}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(min(int(node.get(name, 0) // amount) for name, amount in needed.items()) for node in nodes)
+    fitting = sum(min(int(node.get(name, 0) // amount) for name, amount in needed.items()) for node in nodes)
+    return min(fitting, at_most or fitting)
 
 
 def resources_shown(place: Placement) -> str:
@@ -173,11 +178,13 @@ def wait_for_former(series: Series, number: int) -> None:
 
 
 @contextmanager
-def shown(series: Series, place: Placement, unit: str, todo: int) -> Iterator[Callable[[list[int]], None]]:
+def shown(
+    series: Series, place: Placement, unit: str, todo: int, at_most: int | None = None
+) -> Iterator[Callable[[list[int]], None]]:
     """A bar of the runs that have ended, with the step of each one that is at work; gives what is to be called with
     the numbers of these.
     """
-    at_once = f"{room(place)} {unit}s at once, each with {resources_shown(place)}"
+    at_once = f"{max(1, room(place, at_most))} {unit}s at once, each with {resources_shown(place)}"
     tqdm.write(f"{at_once}; one after the other: SET=backend.type=local", file=sys.stderr)
     runs: dict[int, Run | None] = {}
     ended: set[int] = set()

@@ -16,18 +16,17 @@ OPTUNA_SAMPLERS = {"tpe": "tpe", "auto": "tpe", "random": "random"}  # by execut
 SPACES = (*LISTED, *REAL, *WHOLE, *NORMAL)
 EXAMPLE = "{space: loguniform, lower: 0.0001, upper: 0.01}"
 
-ONE_BY_ONE = "trials are trained one after the other, each with all that the machine has"
+PLACED = "trials are trained one after the other, or side by side where the section 'backend' of the config says"
 NO_EARLY_STOP = "every trial is trained to its end"
 NO_POINTS = "trials are drawn; those you know already go in a file with 'paired'"
 # Keys of Ludwig's that ask for what is not done here, with what is done instead.
 REFUSED = {
     "executor": {
         "time_budget_s": "press Ctrl-C to stop, and RESUME=last goes on",
-        "max_concurrent_trials": ONE_BY_ONE,
-        "cpu_resources_per_trial": ONE_BY_ONE,
-        "gpu_resources_per_trial": ONE_BY_ONE,
-        "trial_driver_resources": ONE_BY_ONE,
-        "kubernetes_namespace": ONE_BY_ONE,
+        "cpu_resources_per_trial": PLACED,
+        "gpu_resources_per_trial": PLACED,
+        "trial_driver_resources": PLACED,
+        "kubernetes_namespace": PLACED,
         "scheduler": NO_EARLY_STOP,
         "pruner": NO_EARLY_STOP,
         "storage": "the trials are kept in the folder of the sweep",
@@ -36,7 +35,7 @@ REFUSED = {
     "search_alg": {
         "points_to_evaluate": NO_POINTS,
         "evaluated_rewards": NO_POINTS,
-        "max_concurrent": ONE_BY_ONE,
+        "max_concurrent": "executor.max_concurrent_trials says it",
         "space": "the space stands in 'parameters'",
         "constant_grid_search": "each combination draws its own values",
     },
@@ -51,7 +50,8 @@ def search_of(hyperopt: dict[str, Any]) -> Search:
     parameters = hyperopt["parameters"]
     trials = _cells(parameters) * executor.get("num_samples", 1)
     crossed_alone = all(space["space"] == "grid_search" for space in parameters.values())
-    return Search(parameters, "random" if crossed_alone else sampler, algorithm.get(SEEDS[kind], 0), trials)
+    seed, at_once = algorithm.get(SEEDS[kind], 0), executor.get("max_concurrent_trials")
+    return Search(parameters, "random" if crossed_alone else sampler, seed, trials, at_once)
 
 
 def _cells(parameters: dict[str, Any]) -> int:
@@ -186,10 +186,17 @@ def _executor(executor: Any, parameters: dict[str, Any] | None) -> Iterator[Faul
     if not isinstance(executor, dict):
         yield place, f"'executor' is {shown(executor)}.", "a section such as {num_samples: 20}"
         return
-    yield from _unknown_or_refused("executor", executor, ("type", "num_samples", "sampler"))
+    yield from _unknown_or_refused("executor", executor, ("type", "num_samples", "sampler", "max_concurrent_trials"))
     if executor.get("type", "optuna") != "optuna":
-        found = f"'type' of executor is {shown(executor['type'])}, and {ONE_BY_ONE}."
+        found = f"'type' of executor is {shown(executor['type'])}, and {PLACED}."
         yield (*place, "type"), found, "optuna, or no 'type'"
+    at_once = executor.get("max_concurrent_trials", 1)
+    if not _is_whole(at_once) or at_once < 1:
+        yield (
+            (*place, "max_concurrent_trials"),
+            f"'max_concurrent_trials' is {shown(at_once)}.",
+            "a whole number from 1",
+        )
     sampler = executor.get("sampler", "tpe")
     if sampler not in list(OPTUNA_SAMPLERS):
         yield (*place, "sampler"), f"'sampler' is {shown(sampler)}.", ", ".join(OPTUNA_SAMPLERS)

@@ -111,8 +111,8 @@ def go_on(series: Series) -> list[dict[str, Any]]:
     tried again. Raises KeyboardInterrupt after Ctrl-C, and AffinageError when the config or the data changed since or
     another process is at work, or when a search finds nothing more to try.
 
-    Trials are trained one after the other, or side by side on the Ray cluster that the config asks for; those of TPE
-    that learn from others wait for them all the same.
+    Trials are trained one after the other, or side by side on the Ray cluster that the config asks for; what TPE draws
+    from the results of others waits for them either way.
     """
     with ray_tasks.placed(series) as place, series.at_work():
         for number, outcome in _side_by_side(series, place) if place else _in_turn(series):
@@ -132,14 +132,15 @@ def _in_turn(series: Series) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _side_by_side(series: Series, place: Placement) -> Iterator[tuple[int, dict[str, Any]]]:
     """The same as tasks on a cluster, in the order in which they end."""
-    n = number_of_trials(series)
-    if n > AT_RANDOM and series.state.get("search", {}).get("sampler") == "tpe":
-        found = "each later one is drawn from the results of all before, and trained alone"
-        tqdm.write(f"TPE: the first {AT_RANDOM} trials run side by side; {found}", file=sys.stderr)
-    with ray_tasks.shown(series, place, "trial", _left(series)) as show:
+    n, search = number_of_trials(series), series.state.get("search", {})
+    at_once = search.get("at_once")
+    if n > AT_RANDOM and search.get("sampler") == "tpe":
+        later = f"{at_once or 1} at a time, from what all before gave (executor.max_concurrent_trials)"
+        tqdm.write(f"TPE draws its first {AT_RANDOM} trials at random, and later ones {later}", file=sys.stderr)
+    with ray_tasks.shown(series, place, "trial", _left(series), at_once) as show:
         for numbers in _to_train(series):
             tasks = {number: (series.folder, number) for number in numbers}
-            for number, outcome in ray_tasks.side_by_side(place, try_trial, tasks, _crashed(series), show):
+            for number, outcome in ray_tasks.side_by_side(place, try_trial, tasks, _crashed(series), show, at_once):
                 loss = f"validation loss {outcome['validation_loss']:.4f}" if "validation_loss" in outcome else "failed"
                 settings = series.state["trials"][number - 1]["set"]
                 tqdm.write(f"trial {number} of {n}: {loss}, {settings}", file=sys.stderr)
@@ -178,15 +179,18 @@ def number_of_trials(series: Series) -> int:
 
 
 def _to_train(series: Series) -> Iterator[list[int]]:
-    """The numbers of trials that need no result of each other: those that are not finished, then each that a search
+    """The numbers of trials that need no result of each other: those that are not finished, then those that a search
     finds after them, recorded first.
     """
     yield [trial["number"] for trial in series.state["trials"] if trial["status"] != "finished"]
     while len(trials := series.state["trials"]) < number_of_trials(series):
         search = Search(**series.state["search"])
-        drawn = search.following([(trial["drawn"], trial.get("validation_loss")) for trial in trials])
-        series.record(trials=[*trials, _waiting(len(trials) + 1, search.settings(drawn)) | {"drawn": drawn}])
-        yield [len(trials) + 1]
+        drawn = search.following_at_once([(trial["drawn"], trial.get("validation_loss")) for trial in trials])
+        new = [
+            _waiting(number, search.settings(one)) | {"drawn": one} for number, one in enumerate(drawn, len(trials) + 1)
+        ]
+        series.record(trials=[*trials, *new])
+        yield [trial["number"] for trial in new]
 
 
 def _try(series: Series, number: int) -> dict[str, Any]:

@@ -39,16 +39,16 @@ def join() -> "Workers":
     return Workers()
 
 
-def refuse(resolved: Any) -> None:
-    """Raises AffinageError, naming all of them, for settings that several workers cannot train with."""
-    raise_all(list(_problems(resolved)))
+def refuse(resolved: Any, workers: int = 2) -> None:
+    """Raises AffinageError, naming all of them, for settings that so many workers cannot train with."""
+    raise_all(list(_problems(resolved, workers)))
 
 
-def _problems(resolved: Any) -> Iterator[Problem]:
+def _problems(resolved: Any, workers: int) -> Iterator[Problem]:
     if resolved.model_type == ECD:
         yield Problem("model_type", "runs of encoders are trained by one process.", "llm", "Leave GPUS= out.")
     for key in ("batch_size", "eval_batch_size"):
-        if getattr(resolved.trainer, key) == AUTO:
+        if workers > 1 and getattr(resolved.trainer, key) == AUTO:
             found = "'auto' would be looked for by each worker for itself."
             yield Problem(f"trainer.{key}", found, "a whole number", "make fit and make bench show what fits.")
     if resolved.model_type != ECD:
