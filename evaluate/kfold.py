@@ -3,7 +3,8 @@
 .venv/bin/python evaluate/kfold.py --config ludwig_configs/quizz/petit-llama-lora.yaml --k 10
 .venv/bin/python evaluate/kfold.py --resume last
 
-Rows of one group stay in one fold. Trains K models, one after the other; a finished fold is not trained again.
+Rows of one group stay in one fold. Trains K models, one after the other, or side by side on the
+Ray cluster that the config asks for; a finished fold is not trained again.
 """
 
 import argparse

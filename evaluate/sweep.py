@@ -19,7 +19,8 @@ The file crosses values, lists trials, draws them, or lets Optuna search by Ludw
     executor: {num_samples: 20}
 
 Without a file, the config's own `hyperopt` section says what is tried; evaluate/README.md lists what it may hold.
-A finished trial is not trained again; one that failed is tried again when the sweep is taken up again.
+A finished trial is not trained again; one that failed is tried again when the sweep is taken up again. Trials are
+trained one after the other, or side by side on the Ray cluster that the config asks for.
 """
 
 import argparse

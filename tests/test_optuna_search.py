@@ -144,6 +144,16 @@ def test_a_trial_that_failed_teaches_nothing_and_stops_nothing():
     assert len(SEARCH.following([(drawn, None) for drawn, _ in trials])) == 2
 
 
+def test_trials_that_are_drawn_at_once_differ_and_learn_from_all_that_gave_a_loss():
+    trials, search = losses(SEARCH, 10), replace(SEARCH, at_once=4)
+    assert SEARCH.following_at_once(trials) == [SEARCH.following(trials)]
+    first, second, *_ = found = search.following_at_once(trials)
+    assert len({repr(drawn) for drawn in found}) == 4 and first == SEARCH.following(trials)
+    assert second == SEARCH.following([*trials, (first, None)])
+    assert found == search.following_at_once(trials)
+    assert replace(search, trials=12).following_at_once(trials) == found[:2]
+
+
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_no_trial_is_drawn_twice_until_none_is_left(sampler, monkeypatch):
     monkeypatch.setattr("affinage.optuna_search.DRAWS", 1000)

@@ -1,9 +1,10 @@
 """Folds, trials and evaluations as tasks on a Ray cluster of two nodes on this machine, and what kills them."""
 
 import json
+import multiprocessing
 import os
+import runpy
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from affinage.runs import Run, all_runs
 from affinage.series import find_series
 
 pytestmark = pytest.mark.xdist_group("ray")
+processes = multiprocessing.get_context("forkserver")
 ON_RAY = {"type": "ray", "trainer": {"use_gpu": False}}
 ONE_CPU = Placement(use_gpu=False)
 LOCALLY = "backend.type=local"
@@ -71,10 +73,6 @@ def write_project(folder, base_model, rows, **sections):
     return path, str(data)
 
 
-def environment(address):
-    return {**os.environ, "RAY_ADDRESS": address}
-
-
 def history(run):
     path = run.folder / "history.jsonl"
     return [line for line in path.read_text().splitlines() if '"lr"' in line] if path.exists() else []
@@ -104,30 +102,36 @@ def process_of(run):
     return None
 
 
+def begin(config, data, results, address):
+    """Starts a k-fold of two on the cluster, in a process of its own."""
+    from affinage import kfold
+
+    os.environ["RAY_ADDRESS"] = address
+    kfold.go_on(kfold.start(config, data, "", 2, 42, results))
+
+
 @pytest.mark.slow
 def test_a_task_that_is_killed_and_then_the_driver_leave_a_k_fold_that_ends_as_one_in_turn(
-    cluster, tmp_path, tiny_model, sentences
+    cluster, tmp_path, tiny_model, sentences, monkeypatch, capsys
 ):
     from affinage import kfold
 
-    trainer = {**TRAINER, "train_steps": 200, "steps_per_checkpoint": 20, "skip_all_evaluation": True}
+    trainer = {**TRAINER, "train_steps": 300, "steps_per_checkpoint": 20, "skip_all_evaluation": True}
     config, data = write_project(tmp_path, tiny_model(), sentences(12), trainer=trainer)
-    named = {"--config": str(config), "--dataset": data, "--k": "2", "--results": str(tmp_path / "ray")}
-    script = [sys.executable, str(ROOT / "evaluate" / "kfold.py")]
-    command = [*script, *(part for pair in named.items() for part in pair)]
-    driver = subprocess.Popen(command, env=environment(cluster), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    driver = processes.Process(target=begin, args=(config, data, tmp_path / "ray", cluster))
+    driver.start()
     first = wait_for(lambda: next((run for run in all_runs(tmp_path / "ray") if len(history(run)) > 30), None))
     wait_for(lambda: process_of(first)).kill()
     before = len(history(first))
     wait_for(lambda: len(history(first)) > before + 30)  # started again by Ray
     driver.kill()
-    assert b"2 folds at once, each with 1 CPU" in driver.communicate()[1]
-    assert len(history(first)) < 200
+    driver.join()
+    assert len(history(first)) < 300
 
-    again = [*script, "--resume", "last", "--results", str(tmp_path / "ray")]
-    done = subprocess.run(again, env=environment(cluster), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    series = find_series("kfold", next((tmp_path / "ray").glob("*/*/kfold-*")).name, tmp_path / "ray")
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    series = find_series("kfold", "last", tmp_path / "ray")
+    metrics = kfold.go_on(series)
+    assert "2 folds at once, each with 1 CPU" in capsys.readouterr().err
     assert series.state["status"] == "finished" and len(all_runs(tmp_path / "ray")) == 2
 
     in_turn = kfold.start(config, data, LOCALLY, 2, 42, tmp_path / "turn")
@@ -136,7 +140,6 @@ def test_a_task_that_is_killed_and_then_the_driver_leave_a_k_fold_that_ends_as_o
         assert losses(series.run(fold)) == losses(in_turn.run(fold))
     for name in ("rows.jsonl", "predictions.jsonl"):
         assert (series.folder / name).read_bytes() == (in_turn.folder / name).read_bytes()
-    metrics = json.loads((series.folder / "metrics.json").read_text())
     for fold in (*metrics["folds"], *expected["folds"]):
         del fold["run"]
     assert metrics == expected
@@ -144,15 +147,17 @@ def test_a_task_that_is_killed_and_then_the_driver_leave_a_k_fold_that_ends_as_o
 
 @pytest.fixture(scope="module")
 def swept(cluster, tmp_path_factory, tiny_model, sentences):
-    """A sweep of four trials, of which the third fails, on the cluster and in turn: both, each with its ranking."""
+    """Twelve trials of TPE, some of which fail, on the cluster and in turn: both series, each with its ranking."""
     from affinage import sweeps
 
-    rows, found = sentences(36), []
-    rows["split"] = [0] * 16 + [1] * 8 + [2] * 12
+    rows, found = sentences(28), []
+    rows["split"] = [0] * 12 + [1] * 4 + [2] * 12
+    rate = {"space": "loguniform", "lower": 1e-3, "upper": 1e12}
+    executor = {"num_samples": 12, "max_concurrent_trials": 2}
     for overrides in ("", LOCALLY):
         folder = tmp_path_factory.mktemp("swept")
         file = folder / "sweep.yaml"
-        file.write_text("grid: {trainer.learning_rate: [1e-9, 0.01, 1e30, 0.003]}")
+        file.write_text(yaml.safe_dump({"parameters": {"trainer.learning_rate": rate}, "executor": executor}))
         fixed = {"split": {"type": "fixed", "column": "split"}}
         sections = {"preprocessing": fixed, "adapter": None, "trainer": {**TRAINER, "epochs": 3}}
         project = write_project(folder, tiny_model(), rows, **sections)
@@ -171,32 +176,38 @@ def test_trials_side_by_side_give_the_figures_and_the_ranking_of_those_in_turn(s
         own = ("run", "seconds")
         assert {k: v for k, v in trial.items() if k not in own} == {k: v for k, v in other.items() if k not in own}
         assert losses(on_ray.run(trial["number"])) == losses(in_turn.run(trial["number"]))
-    assert on_ray.state["trials"][2]["status"] == "failed" and on_ray.state["status"] == "finished"
-    assert on_ray.run(1).manifest["make"].startswith("make train") and len(all_runs(on_ray.results)) == 4
+    statuses = [trial["status"] for trial in on_ray.state["trials"]]
+    assert len(statuses) == 12 and set(statuses) == {"finished", "failed"} and on_ray.state["status"] == "finished"
+    assert on_ray.run(1).manifest["make"].startswith("make train") and len(all_runs(on_ray.results)) == 12
 
 
 @pytest.mark.slow
-def test_an_evaluation_on_the_cluster_gives_the_answers_of_one_process(swept, cluster):
+def test_an_evaluation_on_the_cluster_gives_the_answers_of_one_process(swept, cluster, monkeypatch, capsys):
     from affinage import predictions, subjects
 
-    run = swept[0][0].run(2)
+    series, ranked = swept[0]
+    run = series.run(ranked[0]["number"])
     given = run.folder / "user_config.yaml"
     config = yaml.safe_load(given.read_text())
     config["backend"]["trainer"]["num_workers"] = 2
     given.write_text(yaml.safe_dump(config))
-    script = [sys.executable, str(ROOT / "evaluate" / "generate.py"), "--run", str(run.folder), "--batch-size", "3"]
-    done = subprocess.run(script, env=environment(cluster), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("12 rows answered by base, tuned") == 1
+    main = runpy.run_path(str(ROOT / "evaluate" / "generate.py"))["main"]
+    asked = ["--run", str(run.folder), "--batch-size", "3"]
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    assert main(asked) == 0
+    assert capsys.readouterr().out.count("12 rows answered by base, tuned") == 1
     folder = run.folder / "evaluation" / "default"
     whole = predictions.predict(subjects.open_run(run), predictions.Request(batch_size=3), run.folder / "one")
     assert (folder / "predictions.jsonl").read_bytes() == whole.read_bytes()
     assert json.loads((folder / "generation.json").read_text())["workers"] == 2
-    here = subprocess.run([*script, "--gpus", "1"], env=environment("127.0.0.1:1"), capture_output=True, text=True)
-    assert here.returncode == 0 and (folder / "predictions.jsonl").read_bytes() == whole.read_bytes()
+
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(AffinageError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
+        main(asked)
+    assert main([*asked, "--gpus", "1"]) == 0  # in this process, whatever the config says
+    assert (folder / "predictions.jsonl").read_bytes() == whole.read_bytes()
     assert "workers" not in json.loads((folder / "generation.json").read_text())
-    refused = subprocess.run(script, env=environment("127.0.0.1:1"), capture_output=True, text=True)
-    assert refused.returncode == 2 and "no Ray cluster answers at '127.0.0.1:1'" in refused.stderr
 
 
 @pytest.mark.slow
@@ -259,7 +270,8 @@ def test_ctrl_c_lets_every_task_end_its_step(joined, tmp_path):
 
 @pytest.mark.slow
 def test_as_many_tasks_run_at_once_as_the_machines_have_room_for(joined):
-    assert ray_tasks.room(ONE_CPU) == 2 and ray_tasks.room(Placement(use_gpu=True)) == 0
+    assert ray_tasks.room(ONE_CPU) == ray_tasks.room(ONE_CPU, 3) == 2 and ray_tasks.room(ONE_CPU, 1) == 1
+    assert ray_tasks.room(Placement(use_gpu=True)) == 0
     assert ray_tasks.room(Placement(use_gpu=False, resources={"CPU": 0.5})) == 4
     assert ray_tasks.room(Placement(use_gpu=False, resources={"CPU": 2})) == 0
 

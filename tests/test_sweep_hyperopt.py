@@ -127,6 +127,7 @@ REFUSED = {
     "a seed by another name": (SECTION | {"search_alg": {"random_state": 1}}, "unknown key 'random_state'. *Allowed"),
     "ray": (executor(type="ray"), "'type' of executor is 'ray', and trials are trained one after the other"),
     "gpus": (executor(gpu_resources_per_trial=1), "'gpu_resources_per_trial' of executor is not done here: trials"),
+    "none at once": (executor(max_concurrent_trials=0), "'max_concurrent_trials' is 0. Allowed: a whole number from 1"),
     "a scheduler": (executor(scheduler={"type": "asha"}), "'scheduler' of executor is not done here: every trial is"),
     "a time limit": (executor(time_budget_s=60), "'time_budget_s' of executor is not done here: press Ctrl-C"),
     "another sampler": (executor(sampler="cmaes"), "'sampler' is 'cmaes'. Allowed: tpe, auto, random"),
