@@ -119,6 +119,7 @@ def test_workers_killed_at_three_moments_end_as_those_that_were_not(project, clu
     config = project(adapter={"type": "lora", "dropout": 0.1})
     whole, printed = train(config, tmp_path / "whole", cluster)
     assert f"Run folder:  {whole.folder}" in printed and whole.manifest["training"]["workers"] == 2
+    assert whole.manifest["command"] == ["train.py", *command(config, tmp_path / "whole")[2:]]
     killed = subprocess.Popen(
         command(config, tmp_path / "killed"), env=environment(cluster), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

@@ -8,6 +8,7 @@ row; what the workers share is the folder, which must lie where all of them can 
 import os
 import shlex
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def begin(config: Path, dataset: str, overrides: str, results: Path) -> tuple[Ru
     """A new run on the cluster, with its rows by split and those left out, all read by one of its nodes."""
     ray = ray_package()
     try:
-        folder, rows, dropped = ray.get(ray.remote(_start).remote(config, dataset, overrides, results))
+        folder, rows, dropped = ray.get(ray.remote(_start).remote(sys.argv, config, dataset, overrides, results))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, AffinageError):
             raise error.cause from None
@@ -70,8 +71,11 @@ def begin(config: Path, dataset: str, overrides: str, results: Path) -> tuple[Ru
     return find_run(folder), rows, dropped
 
 
-def _start(config: Path, dataset: str, overrides: str, results: Path) -> tuple[str, dict[str, int], dict[str, int]]:
+def _start(
+    command: list[str], config: Path, dataset: str, overrides: str, results: Path
+) -> tuple[str, dict[str, int], dict[str, int]]:
     os.chdir(ROOT)
+    sys.argv = command  # which run.json records
     from affinage import preview, training
     from affinage.ludwig_ext.workers import refuse
 

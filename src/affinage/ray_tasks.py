@@ -85,7 +85,7 @@ def side_by_side(
                 1, room(place, at_most)
             ):  # one waits in Ray for a machine that is large enough
                 number, arguments = waiting.popleft()
-                at_work[remote.remote(work, arguments)] = number
+                at_work[remote.remote(sys.argv, work, arguments)] = number
             for reference in ray.wait(list(at_work), timeout=SECONDS)[0]:
                 found = _found(reference)
                 number = at_work.pop(reference)
@@ -138,9 +138,10 @@ def _options(place: Placement) -> dict[str, Any]:
     }
 
 
-def _do(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """What a task does, in a process of the cluster."""
+def _do(command: list[str], work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """What a task does, in a process of the cluster; `command` is what runs put on record, instead of Ray's own."""
     os.chdir(ROOT)
+    sys.argv = command
     os.environ[TASK] = "1"
     quiet_libraries()
     return work(*arguments)
