@@ -57,6 +57,7 @@ ELSEWHERE = {
     "make llama-cpp": "CI, before the tests",
     "make ray": "CI, before the tests",
     "make train GPUS=2": "test_workers.py, for a few steps",
+    "make evaluate RUN=last GPUS=2": "test_evaluate_workers.py, through evaluate/generate.py",
     "make gguf RUN=last QUANT=q8_0": "test_gguf.py, where llama.cpp is compiled",
     "make ollama RUN=last NAME=my-model": "test_export_ollama.py, against a test server",
     "make upload-plan RUN=last REPO=user/name BASE=user/petit-llama LICENCE=apache-2.0": "test_upload*.py",
