@@ -81,9 +81,8 @@ def side_by_side(
     waiting, at_work, error = deque(tasks.items()), dict[Any, int](), None
     try:
         while waiting or at_work:
-            while waiting and len(at_work) < max(
-                1, room(place, at_most)
-            ):  # one waits in Ray for a machine that is large enough
+            limit = max(1, room(place, at_most))  # one waits in Ray for a machine that is large enough
+            while waiting and len(at_work) < limit:
                 number, arguments = waiting.popleft()
                 at_work[remote.remote(sys.argv, work, arguments)] = number
             for reference in ray.wait(list(at_work), timeout=SECONDS)[0]:
