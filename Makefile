@@ -7,8 +7,9 @@ PYTHON_VENV := .venv/Scripts/python.exe
 else
 PYTHON_VENV := .venv/bin/python
 endif
-# One thread each: the threads of several processes that share the cores wait for one another.
-PYTEST = OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+# One thread each: the threads of several processes that share the cores wait for one another. A file is one process's, whose
+# fixtures of a module are then made once (xdist_group has no effect under pytest 9).
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # What can be given on the command line; what merely stands in the environment under such a name is not meant.
 VARIABLES = DATASET SET RESUME RESULTS UPGRADE SOURCE FORMAT TASK COLUMNS SPLIT BY STRATIFY N SEED NEAR ON_LEAK PII \

@@ -10,7 +10,7 @@ from affinage import benchmark_gpu
 from affinage.benchmark_gpu import Case, measure_cases
 from affinage.paths import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("benchmarks")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from affinage.paths import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("benchmarks")]
+pytestmark = pytest.mark.slow
 
 
 def quick(script, folder):

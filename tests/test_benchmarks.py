@@ -8,7 +8,6 @@ import pytest
 
 from affinage.paths import ROOT
 
-pytestmark = pytest.mark.xdist_group("benchmarks")  # one measurement for all of them
 SPREAD = {"min", "median", "max"}
 
 

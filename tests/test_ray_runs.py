@@ -15,7 +15,6 @@ from affinage.errors import AffinageError
 from affinage.paths import ROOT
 from affinage.runs import all_runs
 
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster for all of them
 TRAINER = {
     "type": "finetune",
     "train_steps": 200,

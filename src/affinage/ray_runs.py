@@ -76,13 +76,14 @@ def _start(
 ) -> tuple[str, dict[str, int], dict[str, int]]:
     os.chdir(ROOT)
     sys.argv = command  # which run.json records
-    from affinage import preview, training
+    from affinage import preview, run_copies, training
     from affinage.ludwig_ext.workers import refuse
 
     quiet_libraries()
     plan = training.plan(config, dataset, overrides)
     place = placement(plan.config)
     refuse(plan.resolved, place.workers if place else 1)
+    run_copies.check(plan.config)
     preview.refuse(plan)
     return str(training.start(plan, results).folder), plan.sizes, plan.dropped
 

@@ -51,7 +51,7 @@ def _problems(resolved: Any, workers: int) -> Iterator[Problem]:
         if workers > 1 and getattr(resolved.trainer, key) == AUTO:
             found = "'auto' would be looked for by each worker for itself."
             yield Problem(f"trainer.{key}", found, "a whole number", "make fit and make bench show what fits.")
-    if resolved.model_type != ECD:
+    if resolved.model_type != ECD and workers > 1:
         yield from sharding.problems(resolved)
 
 

@@ -20,7 +20,6 @@ from affinage.ray_runs import Placement
 from affinage.runs import Run, all_runs
 from affinage.series import find_series
 
-pytestmark = pytest.mark.xdist_group("ray")
 processes = multiprocessing.get_context("forkserver")
 ON_RAY = {"type": "ray", "trainer": {"use_gpu": False}}
 ONE_CPU = Placement(use_gpu=False)
