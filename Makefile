@@ -15,7 +15,7 @@ VARIABLES = DATASET SET RESUME RESULTS UPGRADE SOURCE FORMAT TASK COLUMNS SPLIT 
 	LANGUAGES BALANCE TOKENIZER UNANSWERABLE REPLACE LICENCE SAMPLE MODEL HOST PULL CONCURRENCY RETRY_FAILED SUITE FEWSHOT ADAPTER BOOK \
 	RUNS NAME K SWEEP A B JUDGE MODE LIMIT HUMAN SHEET PAGE MEMORY LENGTH MEASURE BATCHES BITS STEPS REPO BASE PUBLIC REVISION \
 	LICENCE_NAME LICENCE_LINK PR PLAN TAG KIND QUANT DTYPE SYSTEM ASK SIDE INPUT PORT \
-	PRE_TOKENIZER ARCHITECTURE FORM GPUS
+	PRE_TOKENIZER ARCHITECTURE FORM GPUS URL
 $(foreach name,$(VARIABLES),$(eval $(name) =))
 CONFIG = ludwig_configs/voix-passive/petit-llama-qlora.yaml
 RUN = last
@@ -26,7 +26,7 @@ first = $(word 1,$(subst :, ,$(1)))
 options = $(foreach pair,$(1),$${$(call first,$(pair)):+--$(word 2,$(subst :, ,$(pair))) "$$$(call first,$(pair))"})
 
 .PHONY: help venv setup env data curate curate-demo check-data card check train list show reproduce evaluate score compare \
-	judge judge-demo preferences annotate calibrate leaderboard kfold sweep rouge fit bench chat serve upload-plan upload upload-data merge \
+	judge judge-demo preferences annotate calibrate leaderboard kfold sweep rouge fit bench chat serve app upload-plan upload upload-data merge \
 	recipe tiny-model gguf llama-cpp ray ollama data-quickstart model-quickstart test test-fast lint benchmark benchmark-gpu lock clean
 
 help:
@@ -141,6 +141,10 @@ chat: venv ## Talk to the model in the terminal, base or tuned: RUN=run [ASK="on
 serve: venv ## Answer at an address that OpenAI's clients understand: RUN=run [PORT=8000]
 	@$(PYTHON_VENV) tools/serve.py $(if $(ADAPTER),--adapter "$$ADAPTER" --config "$$CONFIG",--run "$$RUN") \
 		$(call options,HOST:host PORT:port DATASET:dataset RESULTS:results)
+
+app: venv ## Open the application in a browser, for people without a terminal: RUN=run [PORT=8501] or MODEL=llama3.1:8b [URL=address]
+	@$(PYTHON_VENV) tools/app.py $(if $(ADAPTER),--adapter "$$ADAPTER" --config "$$CONFIG",$(if $(MODEL),--model "$$MODEL",--run "$$RUN")) \
+		$(call options,URL:url HOST:host PORT:port DATASET:dataset RESULTS:results)
 
 UPLOAD = $(call options,REPO:repo BASE:base LICENCE:licence LICENCE_NAME:licence-name LICENCE_LINK:licence-link \
 	LANGUAGES:language KIND:kind REVISION:revision TAG:tag RESULTS:results) \

@@ -1,0 +1,8 @@
+"""Page."""
+
+from affinage.app.frame import begin
+
+
+def show() -> None:
+    """Draws the page for one visitor."""
+    begin("runs")
