@@ -1,10 +1,14 @@
 """The script that Streamlit runs for every visitor: language, navigation, and the page that was chosen."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from affinage.app import chat_page, documents_page, runs_page, summaries_page
 from affinage.app.words import choose_language, say
 
+# An icon by name would be fetched from the internet.
+ICON = str(Path(__file__).parent / "templates" / "icon.svg")
 STYLE = """<style>
 [data-testid="stText"], [data-testid="stText"] * { overflow-wrap: anywhere; font-family: inherit; }
 [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; max-width: 72rem; }
@@ -13,7 +17,7 @@ STYLE = """<style>
 
 def main() -> None:
     """Draws the page that the address names."""
-    st.set_page_config(page_title="Affinage", layout="wide")
+    st.set_page_config(page_title="Affinage", page_icon=ICON, layout="wide")
     st.html(STYLE)
     choose_language()
     pages = [
