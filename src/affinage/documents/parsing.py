@@ -1,0 +1,114 @@
+"""The pages of a PDF or DOCX file, parsed in a process of its own: python -m affinage.documents.parsing pdf < FILE.
+
+It writes {"pages": [text]} or {"problem": [what was found, what to do]} as JSON and may hold MEMORY_BYTES.
+"""
+
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Iterator
+
+MAX_PAGES = 3000
+MEMORY_BYTES = 2 * 2**30
+MAX_UNPACKED = 200 * 2**20  # bytes of all parts of a DOCX file
+MAX_RATIO = 200  # of one part; XML rarely packs better than 1:50
+RATIO_FROM = 10 * 2**20  # bytes unpacked: smaller parts do no harm however well they pack
+MAX_PARTS = 10_000
+BROKEN = ("is broken: {}", "Open it and save it again.")
+BOMB = ("unpacks to far more than its size ({}), as a zip bomb does.", "Do not open it.")
+
+
+class Refused(Exception):
+    """What was found and what to do."""
+
+
+def pdf_pages(content: bytes) -> list[str]:
+    """The text of every page, "" for one without. Raises Refused for a file that is encrypted, broken or too long."""
+    from pypdf import PasswordType, PdfReader
+    from pypdf.errors import DependencyError, PyPdfError
+
+    try:
+        reader = PdfReader(io.BytesIO(content))
+        if reader.is_encrypted and reader.decrypt("") == PasswordType.NOT_DECRYPTED:
+            raise Refused("is encrypted with a password.", "Save a copy without a password.")
+        if len(reader.pages) > MAX_PAGES:
+            raise Refused(f"has {len(reader.pages):,} pages; at most {MAX_PAGES:,} can be read.", "Split it.")
+        return [page.extract_text() or "" for page in reader.pages]
+    except DependencyError as error:
+        raise Refused(f"needs what is not installed: {error}", "Save it again as a simple PDF.") from error
+    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise Refused(BROKEN[0].format(_first_line(error)), BROKEN[1]) from error
+
+
+def docx_text(content: bytes) -> list[str]:
+    """The paragraphs and tables in order, as one page. Raises Refused for a file that is broken or a zip bomb."""
+    import docx
+    from docx.opc.exceptions import PackageNotFoundError
+    from lxml.etree import XMLSyntaxError
+
+    try:
+        refuse_bomb(content)
+        document = docx.Document(io.BytesIO(content))
+        return ["\n\n".join(_blocks(document))]
+    except (PackageNotFoundError, zipfile.BadZipFile, XMLSyntaxError, KeyError, ValueError, EOFError, OSError) as error:
+        raise Refused(BROKEN[0].format(_first_line(error)), BROKEN[1]) from error
+
+
+def refuse_bomb(content: bytes) -> None:
+    """Raises Refused when a zip archive unpacks to too much; what counts are bytes unpacked, not what it claims."""
+    total = 0
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if len(archive.infolist()) > MAX_PARTS:
+            raise Refused(BOMB[0].format(f"{len(archive.infolist()):,} parts"), BOMB[1])
+        for part in archive.infolist():
+            if part.flag_bits & 1:
+                raise Refused("is encrypted with a password.", "Save a copy without a password.")
+            size = 0
+            with archive.open(part) as stream:
+                while chunk := stream.read(2**20):
+                    size += len(chunk)
+                    dense = size > RATIO_FROM and size > MAX_RATIO * max(1, part.compress_size)
+                    if dense or total + size > MAX_UNPACKED:
+                        raise Refused(BOMB[0].format(f"over {(total + size) // 2**20} MiB"), BOMB[1])
+            total += size
+
+
+def _blocks(document: object) -> Iterator[str]:
+    from docx.table import Table
+
+    for block in document.iter_inner_content():  # type: ignore[attr-defined]
+        if isinstance(block, Table):
+            rows = (" | ".join(cell.text.strip() for cell in row.cells) for row in block.rows)
+            yield "\n".join(rows)
+        elif block.text.strip():
+            yield block.text.strip()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has none; the limits of the parsers hold there too
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+def main(kind: str) -> None:
+    """Reads a file from the standard input and writes its pages to the standard output."""
+    _limit_memory()
+    content = sys.stdin.buffer.read()
+    try:
+        reply: dict[str, object] = {"pages": pdf_pages(content) if kind == "pdf" else docx_text(content)}
+    except Refused as error:
+        reply = {"problem": error.args}
+    except MemoryError:
+        reply = {"problem": ("needs too much memory to be read.", "Split it, or save it again without pictures.")}
+    sys.stdout.write(json.dumps(reply))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
