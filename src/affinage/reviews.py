@@ -3,20 +3,31 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from affinage.errors import AffinageError, Problem
+from affinage.errors import AffinageError, Problem, raise_all
 from affinage.paths import display
 from affinage.runs import json_line
 
 FILE = "reviews.jsonl"
-COLUMN = "review"
+COLUMN, ANSWER = "review", "answered"
 UP, DOWN = "up", "down"
 SCORES = {UP: 100.0, DOWN: 0.0}  # on the scale of judges
+
+
+@dataclass(frozen=True)
+class Review:
+    """A thumb about an answer of a model ("base", "tuned" ...); `prompt` is "" where it was not asked alone."""
+
+    thumb: str
+    model: str
+    answer: str
+    prompt: str
 
 
 def review(path: Path, row: Mapping[str, Any], thumb: str | None) -> None:
@@ -33,6 +44,27 @@ def review(path: Path, row: Mapping[str, Any], thumb: str | None) -> None:
             _write(path, row["id"], line)
     except OSError as error:
         raise AffinageError(Problem(display(path), f"cannot be written: {error.strerror}.")) from error
+
+
+def read_reviews(path: Path) -> list[Review]:
+    """Every thumb of a file. Raises AffinageError with all that is wrong in it, with line numbers."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AffinageError(Problem(display(path), f"cannot be read: {error}.")) from error
+    problems, found = list[Problem | str](), []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            texts = (row["model"], row[ANSWER], row.get("prompt") or "")
+            if row[COLUMN] not in SCORES or not all(isinstance(text, str) for text in texts):
+                raise ValueError("it is no thumb")
+            found.append(Review(row[COLUMN], *texts))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            remedy = "Put the line back as it was, or take it out."
+            problems.append(Problem(f"{display(path)}:{number}", f"no review: {error}.", remedy=remedy))
+    raise_all(problems)
+    return found
 
 
 def _write(path: Path, answer: str, line: str) -> None:

@@ -18,7 +18,7 @@ from affinage.app.conversation import (
     training_row,
     training_rows,
 )
-from affinage.app.frame import begin, plain, show_error
+from affinage.app.frame import begin, plain, reason, show_error
 from affinage.app.opened import Example, Opened
 from affinage.app.words import say
 from affinage.chat import Drawing
@@ -153,8 +153,7 @@ def _notices(given: Given) -> None:
     if given.forgotten:
         st.caption(say("forgotten", n=given.forgotten))
     if given.error:
-        st.error(say("model_failed"), icon=":material/error:")
-        plain(given.error)
+        show_error(given.error, "model_failed")
     elif given.stop == "cancelled":
         st.caption(say("stopped"))
     elif given.stop == "length":
@@ -199,11 +198,10 @@ def _stream(speaker: Converser, before: list[Turn], turn: Turn, side: str, drawi
         ending = speech.ending
         given.text, given.stop = ending.text, ending.stop
         given.prompt_tokens, given.tokens = ending.prompt_tokens, ending.tokens
-    except AffinageError as error:
-        given.error = str(error)
     except Exception as error:
-        log.exception("the model failed")
-        given.error = f"{type(error).__name__}: {error}"
+        if not isinstance(error, AffinageError):
+            log.exception("the model failed")
+        given.error = reason(error)
     given.stop = given.stop or ("failed" if given.error else "")
 
 
@@ -211,7 +209,8 @@ def _review(opened: Opened, turns: list[Turn], turn: Turn, side: str) -> None:
     """Keeps a thumb beside the run, with all that is needed to train on the answer or to compare a judge with it."""
     given, speaker = turn.answers[side], opened.speakers[side]
     thumb = {1: reviews.UP, 0: reviews.DOWN}.get(st.session_state[f"thumb-{given.id}"])
-    row = training_row(speaker, turns[: turns.index(turn)], turn, side) | {"stop": given.stop, "drawn": given.drawing}
+    row = training_row(speaker, turns[: turns.index(turn)], turn, side)
+    row |= {reviews.ANSWER: given.text, "stop": given.stop, "drawn": given.drawing}
     if isinstance(speaker, LocalSpeaker) and not row["turns_before"]:
         instruction = [{"role": "system", "content": turn.instruction}] if turn.instruction else []
         row["prompt"] = speaker.prompt([*instruction, {"role": "user", "content": turn.question}])

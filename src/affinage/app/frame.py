@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from affinage.app.opened import Choice, Opened, open_choice
 from affinage.app.server import CHOICE
-from affinage.app.words import say
+from affinage.app.words import decimal, say
 from affinage.chat import printable
 from affinage.errors import AffinageError
 
@@ -19,7 +19,7 @@ def choice() -> Choice:
 
 
 def begin(title: str) -> Opened:
-    """Shows the title of a page and what must be known of the model; stops the page when there is no model."""
+    """Shows the title of a page where the model speaks, and what must be known of it; stops without a model."""
     st.title(say(title), anchor=False)
     try:
         with st.spinner(say("loading")):
@@ -29,7 +29,7 @@ def begin(title: str) -> Opened:
         st.stop()
     st.caption(say("model_is", name=escaped(opened.name)))
     if opened.is_tiny:
-        st.warning(say("tiny", millions=f"{(opened.parameters or 0) / 1e6:.1f}"), icon=":material/science:")
+        st.warning(say("tiny", millions=decimal((opened.parameters or 0) / 1e6)), icon=":material/science:")
     if opened.sent_to:
         st.warning(say("sent_away", where=escaped(opened.sent_to)), icon=":material/cloud_upload:")
     return opened
@@ -47,8 +47,13 @@ def escaped(text: str) -> str:
     )
 
 
-def show_error(error: Exception, told: str = "went_wrong") -> None:
+def show_error(error: Exception | str, told: str = "went_wrong") -> None:
     """Says in the page what went wrong; the text of the error stands below, as it is."""
     with st.container(border=True):
         st.error(say(told), icon=":material/error:")
-        plain(str(error) if isinstance(error, AffinageError) else f"{type(error).__name__}: {error}")
+        plain(reason(error) if isinstance(error, Exception) else error)
+
+
+def reason(error: Exception) -> str:
+    """What to tell of an error: the words of one that a person can mend, or the kind and the words of another."""
+    return str(error) if isinstance(error, AffinageError) else f"{type(error).__name__}: {error}"

@@ -33,3 +33,8 @@ def choose_language() -> None:
 def say(key: str, **values: object) -> str:
     """A text in the visitor's language; `values` are filled into its {names}."""
     return WORDS[key][list(LANGUAGES).index(language())].format(**values)
+
+
+def decimal(value: float) -> str:
+    """A number with one decimal, as the visitor's language writes it."""
+    return f"{value:.1f}".replace(".", "," if language() == "fr" else ".")

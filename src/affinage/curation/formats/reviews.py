@@ -8,6 +8,7 @@ from affinage.curation.formats.records import Place
 from affinage.curation.rows import Row
 from affinage.reviews import COLUMN, DOWN, UP
 
+ABOUT = ("answered", "prompt", "drawn", "stop", "turns_before", "reviewed")  # of the review, and no part of a row
 NOT_WHOLE = "answer that did not end by itself"
 
 
@@ -21,4 +22,4 @@ def review_rows(columns: Mapping[str, str], record: dict[str, Any], place: Place
     elif record.get("stop") != "end":
         place.drop(NOT_WHOLE, str(record.get("stop"))[:80])
     else:
-        yield from column_rows(columns, record, place)
+        yield from column_rows(columns, {name: value for name, value in record.items() if name not in ABOUT}, place)
