@@ -39,8 +39,10 @@ def show() -> None:
     drawing = _settings(opened)
     typed = st.chat_input(say("ask"), key="question", submit_mode="disable")
     question = st.session_state.pop(ASKED, None) or typed
+    spot = st.empty()  # emptied at once when a conversation begins
     if not turns and not question:
-        _examples(opened)
+        with spot.container():
+            _examples(opened)
     for turn in turns:
         _draw(opened, turns, turn)
     if question:

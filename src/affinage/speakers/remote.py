@@ -85,7 +85,7 @@ class RemoteSpeaker:
     host: str  # where questions go, as shown to people
     context_length: int
     _pieces: Callable[[Sequence[Message], Drawing, ExitStack], Iterator[Piece]] = field(repr=False)
-    usual: Drawing = USUAL
+    usual: Drawing = field(default_factory=USUAL.model_copy)
 
     @property
     def leaves_the_machine(self) -> bool:
