@@ -70,7 +70,7 @@ def example(visitor, record):
 
 def test_both_sides_of_one_model_answer_as_in_the_evaluation_and_thumbs_are_kept(visitor, run):
     record, page = make["predictions"](run)[0], visitor.page
-    expect(page.get_by_text("This model is tiny (2.0 million parameters)")).to_be_visible()
+    expect(page.get_by_text("This model is tiny (1.9 million parameters)")).to_be_visible()
     page.get_by_role("radio", name="both").click()
     example(visitor, record)
     base, tuned = visitor.answers(2)
@@ -129,7 +129,7 @@ def test_whole_answers_are_exported_as_training_rows_and_the_others_are_counted(
 
 def test_two_people_have_each_their_own_conversation(browser, url, visitor, run):
     with Visitor(browser, url, locale="fr-FR") as other:  # and each their own language
-        expect(other.page.get_by_text("Ce modèle est minuscule (2,0 millions de paramètres)")).to_be_visible()
+        expect(other.page.get_by_text("Ce modèle est minuscule (1,9 millions de paramètres)")).to_be_visible()
         visitor.ask("le chat de la maison")
         other.ask("la souris du jardin")
         visitor.answers()
