@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import closing
 from typing import Any
 
 import streamlit as st
@@ -191,12 +192,13 @@ def _stream(speaker: Converser, before: list[Turn], turn: Turn, side: str, drawi
     try:
         messages, given.forgotten = fitting(speaker, before, side, turn, drawing.max_new_tokens)
         speech = speaker.ask(messages, drawing)
-        for piece in patiently(speech):
-            given.text += piece
-            if given.text:
-                plain(given.text, spot)
-            else:
-                spot.caption(say("waiting"))
+        with closing(patiently(speech)) as pieces:
+            for piece in pieces:
+                given.text += piece
+                if given.text:
+                    plain(given.text, spot)
+                else:
+                    spot.caption(say("waiting"))
         ending = speech.ending
         given.text, given.stop = ending.text, ending.stop
         given.prompt_tokens, given.tokens = ending.prompt_tokens, ending.tokens

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,7 +43,7 @@ class _End:
     error: BaseException | None
 
 
-def patiently(speech: Speech) -> Iterator[str]:
+def patiently(speech: Speech) -> Generator[str]:
     """The pieces of a speech, and "" whenever none came for a while, so that who waits can leave.
 
     Leaving cancels the speech. What the speech raises is raised here.
