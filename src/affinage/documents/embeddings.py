@@ -88,7 +88,7 @@ class VectorIndex:
 
     def __init__(self, passages: Sequence[Passage], embedder: Embedder) -> None:
         self.passages, self._embedder = passages, embedder
-        self._index = _index_of([passage.text for passage in passages], embedder) if passages else None
+        self._index = _index_of([passage.searched for passage in passages], embedder) if passages else None
 
     def search(self, question: str, k: int = FOUND, threshold: float | None = None) -> list[Found]:
         """See `retrieval.Index`; the score is the cosine, 0 where it is negative."""

@@ -48,7 +48,7 @@ class WordIndex:
         self.passages = passages
         self._languages = np.array(_languages(passages))
         found = [
-            [_marked(language, term) for term in terms(passage.text, language)]
+            [_marked(language, term) for term in terms(passage.searched, language)]
             for passage, language in zip(passages, self._languages, strict=True)
         ]
         self._terms = [frozenset(some) for some in found]
