@@ -99,7 +99,7 @@ def _check_kind(name: str, kind: str, content: bytes) -> None:
 
 def _parse(name: str, kind: str, content: bytes) -> list[str]:
     """The pages that a process of its own finds: whatever a broken or hostile file does, it ends there."""
-    command = [sys.executable, "-m", parsing.__name__, kind]
+    command = [sys.executable, "-P", "-m", parsing.__name__, kind]
     try:
         done = subprocess.run(command, input=content, capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired as error:

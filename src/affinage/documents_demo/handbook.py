@@ -1,4 +1,4 @@
-"""A handbook of 30 pages about one place each, with facts, cross-references and talk; the same one for the same seed."""
+"""A handbook of 30 pages about one place each, with facts and talk; the same one for the same seed."""
 
 import random
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def handbook(language: str, seed: int = 0) -> tuple[Document, list[Question]]:
     for number, (name, other_name) in enumerate(names, start=1):
         others = [place for place, _ in names if place != name]
         said = []
-        for fact, ((statement, _), asked) in words.FACTS.items():
+        for fact, (statement, asked) in words.FACTS.items():
             value = _value(fact, draw, words.PEOPLE.split("|"))
             called = THIS_PLACE[language] if draw.random() < UNNAMED else name
             said.append(_sentence(statement.format(called, value=value)))
@@ -52,7 +52,9 @@ def handbook(language: str, seed: int = 0) -> tuple[Document, list[Question]]:
         paragraphs = [" ".join(said[i : i + 4]) for i in range(0, len(said), 4)]
         opening = [_sentence(words.TITLE.format(name)), _sentence(introduction.format(name, other=other_name))]
         pages.append(Page(number, "\n\n".join([*opening, *paragraphs])))
-    return Document(f"handbook-{language}.pdf", f"{language}{seed}", tuple(pages)), questions + _unanswerable(words, draw)
+    return Document(f"handbook-{language}.pdf", f"{language}{seed}", tuple(pages)), questions + _unanswerable(
+        words, draw
+    )
 
 
 def _unanswerable(words: ModuleType, draw: random.Random) -> list[Question]:

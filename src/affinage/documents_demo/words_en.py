@@ -5,7 +5,7 @@ the reading room|the room for quiet study
 the bicycle shed|the shelter for bikes
 the pottery kiln|the oven for clay
 the darkroom|the lab where photographs are developed
-the rooftop garden|the vegetable beds on the roof
+the rooftop garden|the vegetable plot on the roof
 the recording studio|the sound booth
 the music library|the collection of scores
 the woodworking shop|the carpenters' workshop
@@ -13,29 +13,29 @@ the seed bank|the store of seeds
 the observatory dome|the telescope
 the chemistry bench|the table for experiments
 the parcel counter|the desk for packages
-the laundry|the washing machines
+the laundry|the wash house
 the guest flat|the lodging for visitors
 the climbing wall|the indoor climbing
-the language café|the conversation evenings
+the language café|the conversation evening
 the repair corner|the place where broken things are mended
 the archive vault|the cellar with the old records
 the printing press|the letterpress
 the crèche|the childcare
-the car pool|the shared cars
+the car pool|the car sharing
 the sauna|the steam bath
 the sewing workshop|the tailors' room
 the canteen|the dining hall
-the map room|the atlases
-the beehives|the bees
+the map room|the atlas collection
+the apiary|the bee garden
 the boat landing|the jetty
 the projection hall|the cinema
-the herb nursery|the young herbs
+the herb nursery|the herb house
 the first-aid post|the nurse
 """
-# name: (what the handbook says, what may be asked); {} is a place, {value} what the question is after.
+# name: (what the handbook says, what may be asked), {} is a place, {value} what the questions are after.
 FACTS = {
     "closing": (
-        ("On working days {} is locked at {value}, and a bell rings ten minutes before.", "{value}"),
+        "On working days {} is locked at {value}, and a bell rings ten minutes before.",
         (
             "At what time does {} close during the week?",
             "Until when may one stay in {} from Monday to Friday?",
@@ -43,7 +43,7 @@ FACTS = {
         ),
     ),
     "price": (
-        ("Members pay {value} euros a month for {}; students pay half of that.", "{value} euros"),
+        "Members pay {value} euros a month for {}; students pay half of that.",
         (
             "What does {} cost members?",
             "How expensive is it to use {} for a month?",
@@ -51,7 +51,7 @@ FACTS = {
         ),
     ),
     "keeper": (
-        ("{value} looks after {} and keeps the spare key in the office.", "{value}"),
+        "{value} looks after {} and keeps the spare key in the office.",
         (
             "Who is in charge of {}?",
             "Who looks after {}?",
@@ -59,7 +59,7 @@ FACTS = {
         ),
     ),
     "capacity": (
-        ("No more than {value} people may use {} at the same time.", "{value} people"),
+        "No more than {value} people may use {} at the same time.",
         (
             "How many people may use {} at once?",
             "What is the largest group that {} takes?",
@@ -67,7 +67,7 @@ FACTS = {
         ),
     ),
     "request": (
-        ("Requests for {} are handed in by day {value} of the month before.", "day {value}"),
+        "Requests for {} are handed in by day {value} of the month before.",
         (
             "By which day must requests for {} be handed in?",
             "What is the deadline to apply for {}?",
@@ -75,7 +75,7 @@ FACTS = {
         ),
     ),
     "damage": (
-        ("Damage at {} is reported on sheet {value}, which hangs beside the entrance.", "sheet {value}"),
+        "Damage at {} is reported on sheet {value}, which hangs beside the entrance.",
         (
             "On which sheet is damage at {} reported?",
             "Something broke at {}: which form do I fill in?",
@@ -121,7 +121,9 @@ FILLERS = (
     "The lift is meant for heavy loads and for people who cannot take the stairs.",
     "Dogs wait in the courtyard, where there is water and shade.",
 )
-PEOPLE = "Mara Lindqvist|Tomas Okafor|Ines Carver|Jonas Whitlock|Priya Nand|Oskar Bell|Lena Fairbanks|Hugo Marsh|Ada Novak"
+PEOPLE = (
+    "Mara Lindqvist|Tomas Okafor|Ines Carver|Jonas Whitlock|Priya Nand|Oskar Bell|Lena Fairbanks|Hugo Marsh|Ada Novak"
+)
 TITLE = "{}: house rules"
 INTRODUCTIONS = (
     "Here you find what the association has agreed about {}, which some call {other}.",

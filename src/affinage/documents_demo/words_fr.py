@@ -9,32 +9,32 @@ le jardin du toit|le potager en terrasse
 le studio d'enregistrement|la cabine de prise de son
 la bibliothèque musicale|la collection de partitions
 l'atelier du bois|la menuiserie
-la réserve de graines|les semences
+la réserve de graines|le dépôt de semences
 la coupole d'observation|le télescope
 la paillasse de chimie|la table des expériences
 le guichet des colis|le comptoir des paquets
-la buanderie|les machines à laver
+la buanderie|le lavoir
 le logement d'hôtes|l'hébergement des visiteurs
 le mur d'escalade|la salle où l'on grimpe
-le café des langues|les soirées de conversation
+le café des langues|la soirée de conversation
 le coin réparation|la table où l'on répare les objets cassés
 la crypte des archives|la cave des vieux registres
 la presse à imprimer|l'imprimerie
 la garderie|l'accueil des enfants
-les voitures partagées|le covoiturage
+le parc de voitures|le covoiturage
 le sauna|le bain de vapeur
 l'atelier de couture|la pièce des couturières
 la cantine|le réfectoire
-la salle des cartes|les atlas
-les ruches|les abeilles
+la salle des cartes|la collection d'atlas
+le rucher|le jardin des abeilles
 l'embarcadère|le ponton
 la salle de projection|le cinéma
-la pépinière d'aromates|les jeunes aromates
+la pépinière d'aromates|la serre des herbes
 le poste de secours|l'infirmière
 """
 FACTS = {
     "closing": (
-        ("Les jours ouvrés, {} ferme ses portes à {value}, et une cloche sonne dix minutes avant.", "{value}"),
+        "Les jours ouvrés, {} ferme ses portes à {value}, et une cloche sonne dix minutes avant.",
         (
             "À quelle heure ferme {} en semaine ?",
             "Jusqu'à quand peut-on rester du lundi au vendredi à l'endroit suivant : {} ?",
@@ -42,7 +42,7 @@ FACTS = {
         ),
     ),
     "price": (
-        ("Pour {}, les adhérents paient {value} euros par mois ; les étudiants en paient la moitié.", "{value} euros"),
+        "Pour {}, les adhérents paient {value} euros par mois ; les étudiants en paient la moitié.",
         (
             "Combien coûte {} pour les adhérents ?",
             "Quel est le tarif mensuel pour {} ?",
@@ -50,7 +50,7 @@ FACTS = {
         ),
     ),
     "keeper": (
-        ("{value} s'occupe de tout ce qui touche {} et garde le double de la clé au bureau.", "{value}"),
+        "{value} s'occupe de tout ce qui touche {} et garde le double de la clé au bureau.",
         (
             "Qui est responsable de ce lieu : {} ?",
             "Qui s'occupe de ce qui touche {} ?",
@@ -58,7 +58,7 @@ FACTS = {
         ),
     ),
     "capacity": (
-        ("Pas plus de {value} personnes à la fois ne peuvent utiliser {}.", "{value} personnes"),
+        "Pas plus de {value} personnes à la fois ne peuvent utiliser {}.",
         (
             "Combien de personnes peuvent utiliser {} à la fois ?",
             "Quel est le plus grand groupe accepté pour {} ?",
@@ -66,7 +66,7 @@ FACTS = {
         ),
     ),
     "request": (
-        ("Les demandes pour {} se déposent avant le jour {value} du mois précédent.", "jour {value}"),
+        "Les demandes pour {} se déposent avant le jour {value} du mois précédent.",
         (
             "Avant quel jour déposer les demandes pour {} ?",
             "Quelle est la date limite d'inscription pour {} ?",
@@ -74,7 +74,7 @@ FACTS = {
         ),
     ),
     "damage": (
-        ("Les dégâts constatés pour {} se notent sur la fiche {value}, accrochée à l'entrée.", "fiche {value}"),
+        "Les dégâts constatés pour {} se notent sur la fiche {value}, accrochée à l'entrée.",
         (
             "Sur quelle fiche noter les dégâts pour {} ?",
             "Un objet s'est cassé, quel formulaire remplir pour {} ?",
@@ -121,7 +121,8 @@ FILLERS = (
     "Les chiens attendent dans la cour, où il y a de l'eau et de l'ombre.",
 )
 PEOPLE = (
-    "Maëlle Aubertin|Thomas Okafor|Inès Carvalho|Jonas Vautrin|Priya Nandi|Oscar Belloc|Léna Fabre|Hugo Marchal|Adèle Noguès"
+    "Maëlle Aubertin|Thomas Okafor|Inès Carvalho|Jonas Vautrin|Priya Nandi|Oscar Belloc|Léna Fabre|Hugo Marchal|"
+    "Adèle Noguès"
 )
 TITLE = "Règlement : {}"
 INTRODUCTIONS = (
