@@ -13,7 +13,7 @@ import numpy as np
 
 from affinage.checked_files import read_checked, write_checked
 from affinage.documents.passages import Passage
-from affinage.documents.retrieval import FOUND, Found
+from affinage.documents.retrieval import FOUND, Found, above
 from affinage.errors import AffinageError, Problem
 from affinage.paths import display, user_cache
 
@@ -88,16 +88,16 @@ class VectorIndex:
 
     def __init__(self, passages: Sequence[Passage], embedder: Embedder) -> None:
         self.passages, self._embedder = passages, embedder
-        self._index = _index_of([passage.text for passage in passages], embedder) if passages else None
+        self._index = _index_of([passage.searched for passage in passages], embedder) if passages else None
 
     def search(self, question: str, k: int = FOUND, threshold: float | None = None) -> list[Found]:
         """See `retrieval.Index`; the score is the cosine, 0 where it is negative."""
         if self._index is None or not question.strip():
             return []
-        least = self.threshold if threshold is None else threshold
         scores, places = self._index.search(self._embedder.questions([question]), min(k, len(self.passages)))
         scored = zip(places[0].tolist(), scores[0].tolist(), strict=True)
-        return [Found(self.passages[i], min(max(score, 0.0), 1.0)) for i, score in scored if score >= least]
+        found = [Found(self.passages[i], min(max(score, 0.0), 1.0)) for i, score in scored]
+        return above(found, self.threshold if threshold is None else threshold)
 
 
 def cache_folder() -> Path:

@@ -3,18 +3,22 @@
 It writes {"pages": [text]} or {"problem": [what was found, what to do]} as JSON and may hold MEMORY_BYTES.
 """
 
+import contextlib
 import io
 import json
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 MAX_PAGES = 3000
+MAX_CHARACTERS = 5_000_000  # of text: some 2,500 pages of a book
 MEMORY_BYTES = 2 * 2**30
 MAX_UNPACKED = 200 * 2**20  # bytes of all parts of a DOCX file
 MAX_RATIO = 200  # of one part; XML rarely packs better than 1:50
 RATIO_FROM = 10 * 2**20  # bytes unpacked: smaller parts do no harm however well they pack
 MAX_PARTS = 10_000
+TOO_LONG = f"holds more than {MAX_CHARACTERS:,} characters of text."
 BROKEN = ("is broken: {}", "Open it and save it again.")
 BOMB = ("unpacks to far more than its size ({}), as a zip bomb does.", "Do not open it.")
 
@@ -34,7 +38,7 @@ def pdf_pages(content: bytes) -> list[str]:
             raise Refused("is encrypted with a password.", "Save a copy without a password.")
         if len(reader.pages) > MAX_PAGES:
             raise Refused(f"has {len(reader.pages):,} pages; at most {MAX_PAGES:,} can be read.", "Split it.")
-        return [page.extract_text() or "" for page in reader.pages]
+        return _bounded(page.extract_text() or "" for page in reader.pages)
     except DependencyError as error:
         raise Refused(f"needs what is not installed: {error}", "Save it again as a simple PDF.") from error
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
@@ -50,7 +54,7 @@ def docx_text(content: bytes) -> list[str]:
     try:
         refuse_bomb(content)
         document = docx.Document(io.BytesIO(content))
-        return ["\n\n".join(_blocks(document))]
+        return ["\n\n".join(_bounded(_blocks(document)))]
     except (PackageNotFoundError, zipfile.BadZipFile, XMLSyntaxError, KeyError, ValueError, EOFError, OSError) as error:
         raise Refused(BROKEN[0].format(_first_line(error)), BROKEN[1]) from error
 
@@ -74,15 +78,29 @@ def refuse_bomb(content: bytes) -> None:
             total += size
 
 
-def _blocks(document: object) -> Iterator[str]:
+def _blocks(document: Any) -> Iterator[str]:
     from docx.table import Table
 
-    for block in document.iter_inner_content():  # type: ignore[attr-defined]
+    for block in document.iter_inner_content():
         if isinstance(block, Table):
-            rows = (" | ".join(cell.text.strip() for cell in row.cells) for row in block.rows)
-            yield "\n".join(rows)
+            yield "\n".join(" | ".join(_cells(row)) for row in block.rows)
         elif block.text.strip():
             yield block.text.strip()
+
+
+def _cells(row: Any) -> list[str]:
+    """The texts of a row; a cell that goes over several columns comes once."""
+    return [cell.text.strip() for cell in {id(cell._tc): cell for cell in row.cells}.values()]
+
+
+def _bounded(texts: Iterable[str]) -> list[str]:
+    found, total = [], 0
+    for text in texts:
+        total += len(text)
+        if total > MAX_CHARACTERS:
+            raise Refused(TOO_LONG, "Split it.")
+        found.append(text)
+    return found
 
 
 def _first_line(error: Exception) -> str:
@@ -90,11 +108,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _limit_memory() -> None:
-    try:
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows and macOS; the parsers have limits there too
         import resource
-    except ImportError:  # Windows has none; the limits of the parsers hold there too
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
 
 
 def main(kind: str) -> None:

@@ -3,23 +3,37 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from affinage.documents.reading import Document, Page
 
-WORDS, OVERLAP = 120, 30  # of a passage, and of them at most those that it shares with the one before
+WORDS, OVERLAP = 180, 40  # of a passage, and of them at most those that it shares with the one before
 # The end of a sentence is followed by a space and what begins one; an abbreviation may cut too, which does no harm.
 PIECE = re.compile(r".+?(?:\n\s*\n\s*|(?<=[.!?…])[»\")]*\s+(?=[\w«\"(\-])|\Z)", re.DOTALL)
 WORD = re.compile(r"\S+")
+# A line of Markdown that begins with #, or a short paragraph of one line that does not end like a sentence.
+HEADING = re.compile(r"^#{1,6} .+$|(?:(?<=\n\n)|\A)[^\n]{1,80}[^\n.!?…:;,](?=\n[ \t]*\n)", re.MULTILINE)
+OPENING_WORDS = 25
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A part of a page as it stands there: `text` begins `start` characters after the page's beginning."""
+    """A part of a page as it stands there: `text` begins `start` characters after the page's beginning.
+
+    `context` says what the passage is about where it may not say so itself: the words that a
+    numbered page begins with, and the heading above the passage. It is searched with the passage.
+    """
 
     file: str
     page: int | None
     start: int
     text: str
+    context: str = ""
+
+    @property
+    def searched(self) -> str:
+        """What is searched: the context and the text."""
+        return f"{self.context}\n\n{self.text}" if self.context else self.text
 
 
 def passages_of(documents: Iterable[Document], words: int = WORDS, overlap: int = OVERLAP) -> list[Passage]:
@@ -30,11 +44,25 @@ def passages_of(documents: Iterable[Document], words: int = WORDS, overlap: int 
     if not 0 <= overlap < words:
         raise ValueError(f"an overlap of {overlap} words does not fit passages of {words}")
     return [
-        Passage(document.name, page.number, start, page.text[start:end])
+        passage
         for document in documents
         for page in document.pages
-        for start, end in _cut(page, words, overlap)
+        for passage in _of_page(document.name, page, words, overlap)
     ]
+
+
+def _of_page(name: str, page: Page, words: int, overlap: int) -> Iterator[Passage]:
+    headings = list(HEADING.finditer(page.text))
+    opening = [word.end() for word in islice(WORD.finditer(page.text), OPENING_WORDS)]
+    first_words = page.text[: opening[-1]] if page.number and opening else ""
+    headings = [heading for heading in headings if heading.start() >= len(first_words)]
+    above = 0  # headings that stand before the passage
+    for start, end in _cut(page, words, overlap):
+        while above < len(headings) and headings[above].start() < start:
+            above += 1
+        context = [first_words] if start and first_words else []
+        context += [headings[above - 1][0]] if above else []
+        yield Passage(name, page.number, start, page.text[start:end], "\n".join(context))
 
 
 def _cut(page: Page, words: int, overlap: int) -> Iterator[tuple[int, int]]:

@@ -17,7 +17,6 @@ from affinage.documents import parsing
 from affinage.errors import AffinageError, Problem
 
 MAX_BYTES = 50 * 2**20  # of a file; 200 MB of PDF are scans or pictures
-MAX_CHARACTERS = 5_000_000  # of text in a document: some 2,500 pages of a book
 SECONDS = 120  # for parsing one file, in a process of its own
 KINDS = {".pdf": "pdf", ".docx": "docx", ".txt": "text", ".md": "text", ".markdown": "text"}
 ALLOWED = "PDF, DOCX, TXT and Markdown files"
@@ -74,9 +73,8 @@ def read(name: str, content: bytes) -> Document:
 
 
 def _document(name: str, content: bytes, texts: list[str], numbered: bool) -> Document:
-    characters = sum(map(len, texts))
-    if characters > MAX_CHARACTERS:
-        raise _refused(name, f"holds {characters:,} characters of text.", "Split it.", f"at most {MAX_CHARACTERS:,}")
+    if sum(map(len, texts)) > parsing.MAX_CHARACTERS:
+        raise _refused(name, parsing.TOO_LONG, "Split it.")
     pages = tuple(Page(n if numbered else None, text) for n, text in enumerate(texts, start=1) if text)
     if not pages:
         remedy = "Let a program for text recognition (OCR) read it, and choose what that writes."
@@ -99,7 +97,7 @@ def _check_kind(name: str, kind: str, content: bytes) -> None:
 
 def _parse(name: str, kind: str, content: bytes) -> list[str]:
     """The pages that a process of its own finds: whatever a broken or hostile file does, it ends there."""
-    command = [sys.executable, "-m", parsing.__name__, kind]
+    command = [sys.executable, "-P", "-m", parsing.__name__, kind]
     try:
         done = subprocess.run(command, input=content, capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
@@ -141,6 +139,7 @@ def _older(content: bytes) -> str:
 
 def _clean(text: str) -> str:
     """Composed characters, ligatures as letters, nothing invisible."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of characters in broken files
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = INVISIBLE.sub("", re.sub("[\ufb00-\ufb06]", lambda found: unicodedata.normalize("NFKC", found[0]), text))
     return re.sub(r"[ \t\xa0]+\n", "\n", text).strip()

@@ -13,7 +13,7 @@ from affinage.documents.passages import Passage
 from affinage.documents.terms import reading_language, terms
 
 FOUND = 5  # passages, unless told otherwise
-WORD_THRESHOLD = 0.35  # measured: docs/app.md
+WORD_THRESHOLD = 0.15  # measured: docs/app.md
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,13 @@ class Index(Protocol):
     threshold: float  # the score below which nothing counts as found, unless told otherwise
 
     def search(self, question: str, k: int = FOUND, threshold: float | None = None) -> list[Found]:
-        """At most k passages with a score of the threshold or more, the best first; none when nothing fits."""
+        """The k best passages, the best first; none when not one of them has a score of the threshold or more."""
         ...
+
+
+def above(found: list[Found], threshold: float) -> list[Found]:
+    """All of them when the best score reaches the threshold, else none."""
+    return found if max((one.score for one in found), default=-1.0) >= threshold else []
 
 
 class WordIndex:
@@ -48,7 +53,7 @@ class WordIndex:
         self.passages = passages
         self._languages = np.array(_languages(passages))
         found = [
-            [_marked(language, term) for term in terms(passage.text, language)]
+            [_marked(language, term) for term in terms(passage.searched, language)]
             for passage, language in zip(passages, self._languages, strict=True)
         ]
         self._terms = [frozenset(some) for some in found]
@@ -59,16 +64,15 @@ class WordIndex:
             self._bm25.index(found, show_progress=False)
 
     def search(self, question: str, k: int = FOUND, threshold: float | None = None) -> list[Found]:
-        """See `Index`; a score of 0 never counts as found."""
-        least = self.threshold if threshold is None else threshold
+        """See `Index`; a passage with a score of 0 is never found."""
         asked = {language: set(self._asked(question, language)) for language in set(self._languages.tolist())}
         known = sorted(term for some in asked.values() for term in some if term in self._holding)
         if self._bm25 is None or not known:
             return []
-        order = np.argsort(-self._bm25.get_scores(known), kind="stable")
-        scored = ((i, self._share(asked[self._languages[i]], i)) for i in order.tolist())
-        fitting = [Found(self.passages[i], share) for i, share in scored if share > 0 and share >= least]
-        return fitting[:k]
+        ranked = self._bm25.get_scores(known)
+        best = [i for i in np.argsort(-ranked, kind="stable")[:k].tolist() if ranked[i] > 0]
+        found = [Found(self.passages[i], self._share(asked[self._languages[i]], i)) for i in best]
+        return above(found, self.threshold if threshold is None else threshold)
 
     def _asked(self, question: str, language: str) -> list[str]:
         return [_marked(language, term) for term in terms(question, language)]

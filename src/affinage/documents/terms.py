@@ -20,6 +20,7 @@ STOPPED = {
     "en": frozenset((*STOPWORDS_EN_PLUS, *ASKING["en"].split())),
     "fr": frozenset((*STOPWORDS_FRENCH, *ASKING["fr"].split(), *ELISIONS)) - {"été", "étés"},
 }
+LIGATURES = str.maketrans({"œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE"})
 LINE_END_HYPHEN = re.compile(r"(?<=\w)[-\xad]\n(?=\w)")
 _plain = {language: Words(language) for language in LANGUAGES}
 _stemmed = {language: Words(language, stem=True, fold_accents=True) for language in LANGUAGES}
@@ -27,7 +28,7 @@ _stemmed = {language: Words(language, stem=True, fold_accents=True) for language
 
 def terms(text: str, language: str) -> list[str]:
     """The terms of a text in order, repeated as often as they occur; `language` is one of LANGUAGES."""
-    words = _plain[language].tokenize(LINE_END_HYPHEN.sub("", text))
+    words = _plain[language].tokenize(LINE_END_HYPHEN.sub("", text).translate(LIGATURES))
     return [_stem(word, language) for word in words if word not in STOPPED[language]]
 
 
