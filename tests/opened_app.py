@@ -88,6 +88,14 @@ class Visitor:
         told = self.page.get_by_test_id("stChatMessage").filter(has=avatar)
         return [message.get_by_test_id("stText").first for message in told.all()[-n:]]
 
+    def until(self, holds):
+        """Waits until something holds outside of the page."""
+        for _ in range(WAIT_MS // 100):
+            if holds():
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"waited {WAIT_MS / 1000} s in vain")
+
     def asks_nobody_else(self):
         return self.hosts == {urlsplit(self.url).netloc}
 

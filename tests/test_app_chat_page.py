@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from affinage.paths import DATASETS, MODELS
+from affinage.runs import Run
 
 app = runpy.run_path(str(Path(__file__).with_name("opened_app.py")))
 make = runpy.run_path(str(Path(__file__).with_name("talking_models.py")))
@@ -63,7 +65,7 @@ def reviews(run):
 
 def example(visitor, record):
     """Asks the first example, which is this record of the test split."""
-    expect(visitor.page.get_by_text(f"{record['instruction']}: {record['input']}", exact=True)).to_be_visible()
+    expect(visitor.page.get_by_text(f"{record['instruction']} {record['input']}", exact=True)).to_be_visible()
     visitor.page.get_by_role("button", name="Try").first.click()
     visitor.page.get_by_test_id("stChatMessageAvatarAssistant").first.wait_for()
 
@@ -75,16 +77,17 @@ def test_both_sides_of_one_model_answer_as_in_the_evaluation_and_thumbs_are_kept
     example(visitor, record)
     base, tuned = visitor.answers(2)
     assert [base.text_content(), tuned.text_content()] == [record["base"], record["tuned"]]
-    page.get_by_test_id("stFeedback").nth(1).get_by_role("radio").first.click()
+    thumbs = page.get_by_test_id("stFeedback")
+    thumbs.nth(1).get_by_role("radio").first.click()
     expect(page.get_by_text("Kept, thank you.")).to_be_visible()
-    page.get_by_test_id("stFeedback").nth(0).get_by_role("radio").last.click()
-    expect(page.get_by_text("Kept, thank you.")).to_have_count(2)
+    visitor.until(lambda: len(reviews(run)) == 1)
+    thumbs.nth(0).get_by_role("radio").last.click()
+    visitor.until(lambda: len(reviews(run)) == 2)
     up, down = reviews(run)
     assert (up["review"], up["model"], up["output"], up["prompt"]) == ("up", "tuned", record["tuned"], record["prompt"])
     assert (down["review"], down["model"], down["input"]) == ("down", "base", record["input"])
-    page.get_by_test_id("stFeedback").nth(1).get_by_role("radio").last.click()
-    expect(page.get_by_test_id("stToast")).to_have_count(3)
-    assert sorted((row["model"], row["review"]) for row in reviews(run)) == [("base", "down"), ("tuned", "down")]
+    thumbs.nth(1).get_by_role("radio").last.click()
+    visitor.until(lambda: [row["review"] for row in reviews(run)] == ["down", "down"])
 
 
 def test_the_conversation_is_remembered_until_it_no_longer_fits_and_the_page_says_so(visitor):
@@ -159,6 +162,27 @@ def test_chosen_runs_are_compared_on_the_page_of_make_compare(visitor, run):
     expect(page.frame_locator("iframe").get_by_role("heading", name="Comparison: copie")).to_be_visible()
     expect(page.frame_locator("iframe").get_by_text("Rows side by side").first).to_be_visible()
     assert list((run.folder.parents[2] / "comparisons").glob("*.html"))
+
+
+def test_a_run_in_training_is_followed_live(visitor, run):
+    page, folder = visitor.page, run.folder.with_name("20990101-000000")
+    folder.mkdir()
+    training = Run(folder, run.manifest | {"run_id": folder.name, "status": "finished"})
+    visitor.go("Runs")
+    try:
+        with training.held(), (folder / "history.jsonl").open("a") as history:
+            training.record(status="running", planned_steps=10, started="2099-01-01T00:00:00+00:00", training=None)
+            expect(page.get_by_text("step 0 of 10")).to_be_visible()
+            for step in range(1, 11):
+                history.write(json.dumps({"step": step, "loss": 1 / step, "lr": 0.1, "tokens": 9}) + "\n")
+                history.flush()
+                if step in (4, 10):
+                    expect(page.get_by_text(f"step {step} of 10 · loss {1 / step:.4f}")).to_be_visible()
+                    expect(page.get_by_text("s left" if step == 4 else "answering the test rows")).to_be_visible()
+            training.record(status="finished")
+        expect(page.get_by_text("In training:")).to_have_count(0)
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

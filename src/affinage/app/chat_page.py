@@ -116,7 +116,7 @@ def _examples(opened: Opened) -> None:
         return
     st.caption(say("examples"))
     for n, example in enumerate(opened.examples):
-        asked = ": ".join(filter(None, (example.instruction, example.question)))
+        asked = "\n".join(filter(None, (example.instruction, example.question)))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(say("try_it"), key=f"example-{n}", icon=":material/play_arrow:", on_click=_ask, args=(example,))
             plain(asked)
@@ -128,11 +128,7 @@ def _ask(example: Example) -> None:
 
 
 def _draw(opened: Opened, turns: list[Turn], turn: Turn) -> None:
-    with st.chat_message("user"):
-        if turn.instruction:
-            st.caption(say("asked_with"))
-            plain(turn.instruction)
-        plain(turn.question)
+    _draw_question(turn)
     for place, (side, given) in zip(_places(turn.answers), turn.answers.items(), strict=True):
         with place, st.chat_message("assistant"):
             if len(opened.speakers) > 1:
@@ -146,6 +142,14 @@ def _draw(opened: Opened, turns: list[Turn], turn: Turn) -> None:
                     args=(opened, turns, turn, side),
                     persist_state="session",
                 )
+
+
+def _draw_question(turn: Turn) -> None:
+    with st.chat_message("user"):
+        if turn.instruction:
+            st.caption(say("asked_with"))
+            plain(turn.instruction)
+        plain(turn.question)
 
 
 def _places(answers: Any) -> list[Any]:
@@ -167,8 +171,7 @@ def _notices(given: Given) -> None:
 
 def _answer(opened: Opened, turns: list[Turn], turn: Turn, sides: list[str], drawing: Drawing) -> None:
     """Streams the answer of each side in turn; leaving or asking for something else ends the one being made."""
-    with st.chat_message("user"):
-        plain(turn.question)
+    _draw_question(turn)
     before = [] if turn.alone else earlier(turns[:-1], turn.instruction)
     turn.answers |= {side: Given(drawing=chosen(drawing)) for side in sides}
     spots = {}
