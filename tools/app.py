@@ -13,10 +13,14 @@ import os
 import sys
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from affinage.console import next_command, quiet_libraries, run_script, stderr, stdout
 from affinage.errors import AffinageError, Problem
-from affinage.paths import RESULTS, ROOT, full_dataset
+from affinage.paths import RESULTS, ROOT, display, full_dataset
+
+if TYPE_CHECKING:
+    from affinage.app.opened import Opened
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -64,20 +68,20 @@ def main(argv: list[str] | None = None) -> None:
         opened = open_choice(choice)
         local_only = arguments.host in LOOPBACK
         app = create_app(choice, local_only)
-        show(arguments.host, listening.getsockname()[1], opened.name, local_only)
+        show(arguments.host, listening.getsockname()[1], opened, local_only)
         settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
         uvicorn.Server(settings).run(sockets=[listening])
 
 
-def show(host: str, port: int, name: str, local_only: bool) -> None:
+def show(host: str, port: int, opened: "Opened", local_only: bool) -> None:
     if not local_only:
         stderr.print(
             f"[yellow]warning:[/] on {host}, whoever reaches this machine may use the model and see the runs: "
             "there is no password."
         )
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    stdout.print(f"{name}: open {url} in a browser; Ctrl-C ends.", markup=False)
-    next_command("make data SOURCE=reviews.jsonl TASK=my-task, with the thumbs that people gave")
+    stdout.print(f"{opened.name}: open {url} in a browser; Ctrl-C ends. Thumbs are kept for:", markup=False)
+    next_command(f"make data SOURCE={display(opened.reviews)} TASK=my-task")
     if local_only and sys.stdout.isatty() and (os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32")):
         webbrowser.open(url)
 

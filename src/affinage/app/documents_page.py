@@ -147,9 +147,13 @@ def _answer(asked: list[Asked], documents: Sequence[Document], how: How) -> None
         spot = st.empty()
         spot.caption(say("waiting"))
     st.button(say("stop"), key="stop", icon=":material/stop_circle:")
+
+    def heard(piece: str) -> None:
+        if not one.text:  # a page that draws notices that it was left, while a question is condensed too
+            spot.caption(say("waiting"))
+
     try:
-        # Its pieces make the page notice that somebody left, while a question is condensed too.
-        speaker = Overheard(how.speaker, lambda piece: None if one.text else spot.caption(say("waiting")))
+        speaker = Overheard(how.speaker, heard)
         made = answer(
             one.question,
             _index(documents, how.model),

@@ -47,8 +47,8 @@ def show_shelf() -> dict[str, Document]:
             st.button(
                 say("remove"),
                 key=f"remove-{digest}",
-                on_click=own.documents.pop,
-                args=(digest,),
+                on_click=_remove,
+                args=(own, digest),
                 type="tertiary",
                 icon=":material/close:",
             )
@@ -65,6 +65,10 @@ def _read(own: Shelf, files: list[Any]) -> None:
             own.refused.append(str(error))
         else:
             own.documents[document.digest] = document
+
+
+def _remove(own: Shelf, digest: str) -> None:
+    own.documents.pop(digest, None)
 
 
 def _told(document: Document) -> str:
