@@ -158,3 +158,14 @@ def test_the_benchmark_runs_and_says_what_it_measured(tmp_path):
     assert "recall@5" in done.stdout and "Bar:" in done.stdout
     found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert set(found["languages"]) == {"en", "fr"} and found["quick"] and found["seeds"] == [10]
+
+
+def test_the_figures_of_the_page_are_those_of_the_benchmark():
+    found = json.loads((ROOT / "benchmarks" / "retrieval.json").read_text(encoding="utf-8"))
+    assert not found["quick"] and found["threshold"] == WordIndex.threshold
+    page = (ROOT / "docs" / "app.md").read_text(encoding="utf-8")
+    for figure in ("recall@1", "recall@5", "found at the threshold", "refused"):
+        for kind in found["languages"]["en"][figure]:
+            both = [found["languages"][language][figure][kind] for language in ("en", "fr")]
+            cells = [f"{s['share']:.3f} ({s['low']:.3f} to {s['high']:.3f}), n = {s['n']}" for s in both]
+            assert f" | {cells[0]} | {cells[1]} |" in page, (figure, kind)
