@@ -2,20 +2,24 @@
 
 import json
 import math
+import runpy
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from affinage.documents.passages import Passage, passages_of
-from affinage.documents.reading import Document, Page
+from affinage.documents.reading import Document, Page, read
 from affinage.documents.retrieval import WordIndex
 from affinage.documents.terms import reading_language, terms
 from affinage.documents_demo.handbook import handbook
 from affinage.documents_demo.measuring import measure
 from affinage.paths import ROOT
 
+files = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("document_files.py"))))
 FRENCH = [
     "La bibliothèque générale ouvre à neuf heures et ferme ses portes à dix-huit heures.",
     "L'inscription des étudiants se fait au secrétariat avant la fin du mois de septembre.",
@@ -149,6 +153,19 @@ def test_the_right_passage_is_among_five_for_nine_questions_in_ten(language):
     assert found["found at the threshold"]["answerable"]["share"] >= 0.88
     assert found["refused"]["off topic"]["share"] == 1
     assert found["refused"]["answerable"]["share"] <= 0.05
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_it_is_found_in_a_real_pdf_too(language):
+    document, questions = handbook(language, 10)
+    made = read("handbook.pdf", files.pdf([page.text for page in document.pages], size=8))
+    index, right = WordIndex(passages_of([made])), []
+    for question in questions:
+        if question.page:
+            found = index.search(question.text, threshold=0)
+            texts = [" ".join(one.passage.text.split()) for one in found if one.passage.page == question.page]
+            right.append(any(question.answer in text for text in texts))
+    assert len(right) == 180 and sum(right) / len(right) >= 0.9
 
 
 def test_the_benchmark_runs_and_says_what_it_measured(tmp_path):
