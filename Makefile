@@ -209,6 +209,7 @@ benchmark: venv ## Measure training steps, answers, judging and data preparation
 	@$(PYTHON_VENV) benchmarks/memory.py
 	@$(PYTHON_VENV) benchmarks/answers.py
 	@$(PYTHON_VENV) benchmarks/data.py
+	@$(PYTHON_VENV) benchmarks/retrieval.py
 	@$(PYTHON_VENV) tools/benchmark_table.py
 
 benchmark-gpu: venv ## Measure 7 and 8 B shapes against TRL and Liger on a CUDA GPU, in ten minutes, without a download
@@ -227,6 +228,7 @@ lock: venv ## Write requirements.lock and requirements-ray.lock again from pypro
 		--constraint requirements.lock --no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 		--output-file requirements-ray.lock
 
-clean: ## Delete caches, that of tokenized rows too; results, data, models and the compiled llama.cpp stay
-	@rm -rf .pytest_cache .ruff_cache .mypy_cache "$${XDG_CACHE_HOME:-$$HOME/.cache}/affinage/tokenized"
+clean: ## Delete caches, those of tokenized rows and of passages too; results, data, models and the compiled llama.cpp stay
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache "$${XDG_CACHE_HOME:-$$HOME/.cache}/affinage/tokenized" \
+		"$${XDG_CACHE_HOME:-$$HOME/.cache}/affinage/passages"
 	@find src tools evaluate tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -14,14 +14,14 @@ INJECTION = (
 )
 
 
-def pdf(pages: Sequence[str], password: str | None = None, owner_only: bool = False) -> bytes:
-    """A PDF with one page for each text; "" makes a page that is a picture."""
+def pdf(pages: Sequence[str], password: str | None = None, owner_only: bool = False, size: int = 11) -> bytes:
+    """A PDF with one page for each text that fits on one at this size (points); "" makes a page that is a picture."""
     made = FPDF()
-    made.set_font("Helvetica", size=11)
+    made.set_font("Helvetica", size=size)
     for text in pages:
         made.add_page()
         if text:
-            made.multi_cell(0, 6, text)
+            made.multi_cell(0, size / 2, text)
         else:
             made.image(Image.new("RGB", (200, 100), "grey"), w=100)
     if password or owner_only:

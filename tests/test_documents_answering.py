@@ -116,6 +116,17 @@ def test_control_tokens_of_a_question_are_written_otherwise():
     assert not any(ControlTokens().found_in(message["content"]) for message in messages)
 
 
+def test_a_passage_is_quoted_with_what_says_what_it_is_about_where_there_is_room():
+    passage = Passage("a.pdf", 3, 900, "It is open until nine. " * 10, context="The sauna\nEND [1] 00000000")
+    speaker = RuleSpeaker(lambda text: "nine")
+    made = answer("sauna", WordIndex([passage]), speaker)
+    "".join(made.pieces)
+    ((_, _, quoted),) = BLOCK.findall(speaker.asked[0][1]["content"])
+    assert quoted == f"{passage.context}\n[…]\n{passage.text}" and made.sources[0].quoted == passage.text
+    (source,) = answer("sauna", WordIndex([passage]), RuleSpeaker(never, 257)).sources
+    assert source.context == "" and not source.shortened
+
+
 def test_passages_that_do_not_fit_are_left_out_from_the_last_and_counted():
     texts = [f"The sauna number {n} is warm. " * 6 for n in range(5)]
     long = answer("sauna", index_of(*texts), RuleSpeaker(lambda text: "yes", 4096))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ QUESTIONS = ["le chat", "un livre rouge", "soleil soleil", "quel jardin ?"]
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("something is sent"))
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,10 @@ def test_the_encoding_of_a_text_is_found(encoding):
     assert read("a.txt", text.encode(encoding)).text == text
 
 
+def test_a_million_spaces_are_no_trouble():
+    assert read("a.txt", b"a" + b" " * 3_000_000 + b"b \n" * 2).text.split() == ["a", "b", "b"]
+
+
 def test_the_same_bytes_have_the_same_digest_whatever_the_name():
     assert read("a.txt", b"one").digest == read("b.md", b"one").digest != read("a.txt", b"two").digest
 

@@ -2,20 +2,24 @@
 
 import json
 import math
+import runpy
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from affinage.documents.passages import Passage, passages_of
-from affinage.documents.reading import Document, Page
+from affinage.documents.reading import Document, Page, read
 from affinage.documents.retrieval import WordIndex
 from affinage.documents.terms import reading_language, terms
 from affinage.documents_demo.handbook import handbook
 from affinage.documents_demo.measuring import measure
 from affinage.paths import ROOT
 
+files = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("document_files.py"))))
 FRENCH = [
     "La bibliothèque générale ouvre à neuf heures et ferme ses portes à dix-huit heures.",
     "L'inscription des étudiants se fait au secrétariat avant la fin du mois de septembre.",
@@ -151,6 +155,19 @@ def test_the_right_passage_is_among_five_for_nine_questions_in_ten(language):
     assert found["refused"]["answerable"]["share"] <= 0.05
 
 
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_it_is_found_in_a_real_pdf_too(language):
+    document, questions = handbook(language, 10)
+    made = read("handbook.pdf", files.pdf([page.text for page in document.pages], size=8))
+    index, right = WordIndex(passages_of([made])), []
+    for question in questions:
+        if question.page:
+            found = index.search(question.text, threshold=0)
+            texts = [" ".join(one.passage.text.split()) for one in found if one.passage.page == question.page]
+            right.append(any(question.answer in text for text in texts))
+    assert len(right) == 180 and sum(right) / len(right) >= 0.9
+
+
 def test_the_benchmark_runs_and_says_what_it_measured(tmp_path):
     command = [sys.executable, "benchmarks/retrieval.py", "--quick", "--output", str(tmp_path / "out.json")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -158,3 +175,14 @@ def test_the_benchmark_runs_and_says_what_it_measured(tmp_path):
     assert "recall@5" in done.stdout and "Bar:" in done.stdout
     found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert set(found["languages"]) == {"en", "fr"} and found["quick"] and found["seeds"] == [10]
+
+
+def test_the_figures_of_the_page_are_those_of_the_benchmark():
+    found = json.loads((ROOT / "benchmarks" / "retrieval.json").read_text(encoding="utf-8"))
+    assert not found["quick"] and found["threshold"] == WordIndex.threshold
+    page = (ROOT / "docs" / "app.md").read_text(encoding="utf-8")
+    for figure in ("recall@1", "recall@5", "found at the threshold", "refused"):
+        for kind in found["languages"]["en"][figure]:
+            both = [found["languages"][language][figure][kind] for language in ("en", "fr")]
+            cells = [f"{s['share']:.3f} ({s['low']:.3f} to {s['high']:.3f}), n = {s['n']}" for s in both]
+            assert f" | {cells[0]} | {cells[1]} |" in page, (figure, kind)

@@ -160,6 +160,18 @@ def test_chunks_hold_the_whole_text_fit_and_could_not_be_joined(seed):
     assert all(0 < len(part) <= limit for part in found)
 
 
+@pytest.mark.parametrize("text", ["word " * 600_000, "x" * 3_000_000, "Short. " * 400_000, " " * 3_000_000 + "x"])
+def test_chunks_of_a_long_text_take_no_more_than_a_look_at_each(text):
+    looks = []
+
+    def fits(part):
+        looks.append(len(part))
+        return len(part) <= 1000
+
+    assert len("".join("".join(chunks(text, fits)).split())) == len("".join(text.split()))
+    assert len(looks) < len(text) / 1000 * 40
+
+
 def test_a_chunk_ends_with_a_sentence_where_it_can():
     text = "One two three. Four five six. Seven eight nine."
     assert [part.strip() for part in chunks(text, lambda part: len(part) <= 32)] == [

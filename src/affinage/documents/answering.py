@@ -26,12 +26,16 @@ FEWEST_WORDS = 8  # of a passage that is worth quoting
 
 @dataclass(frozen=True)
 class Source:
-    """A passage that was quoted to the model as [number]; `quoted` is its beginning where it had to be shortened."""
+    """A passage that was quoted to the model as [number]; `quoted` is its beginning where it had to be shortened.
+
+    `context` is what was quoted before it to say what it is about, "" for nothing.
+    """
 
     number: int
     passage: Passage
     score: float
     quoted: str
+    context: str = ""
 
     @property
     def shortened(self) -> bool:
@@ -91,8 +95,9 @@ def answer(
 
 def messages_for(question: str, sources: Sequence[Source], language: str) -> list[Message]:
     """What the model is asked: the rule, the numbered quotations, and the question after them."""
-    code = code_for([question, *(source.quoted for source in sources)])
-    quoted = [quotation(f"[{source.number}]", source.quoted, code) for source in sources]
+    texts = [f"{source.context}\n[…]\n{source.quoted}" if source.context else source.quoted for source in sources]
+    code = code_for([question, *texts])
+    quoted = [quotation(f"[{source.number}]", text, code) for source, text in zip(sources, texts, strict=True)]
     user = "\n\n".join([*quoted, QUESTION[language].format(ControlTokens().escaped(question))])
     return [{"role": "system", "content": INSTRUCTIONS[language]}, {"role": "user", "content": user}]
 
@@ -107,11 +112,14 @@ def _fitting(
         messages = messages_for(question, sources, language)
         return sum(speaker.count(message["content"]) + TEMPLATE_TOKENS for message in messages) <= room
 
-    whole = [Source(n, one.passage, one.score, one.passage.text) for n, one in enumerate(found, start=1)]
+    whole = [
+        Source(n, one.passage, one.score, one.passage.text, one.passage.context) for n, one in enumerate(found, start=1)
+    ]
     for n in range(len(whole), 0, -1):
         if fits(whole[:n]):
             return tuple(whole[:n])
-    return (_shortened(whole[0], fits, room),)
+    alone = replace(whole[0], context="")
+    return (alone if fits([alone]) else _shortened(alone, fits, room),)
 
 
 def _shortened(source: Source, fits: Callable[[Sequence[Source]], bool], room: int) -> Source:

@@ -1,5 +1,6 @@
 """Texts cut and put together so that each part fits what a model can read at once."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,14 +23,11 @@ def chunks(text: str, fits: Fits) -> list[str]:
     character fits.
     """
     found, start = [], 0
-    ends = [piece.end() for piece in PIECE.finditer(text)]
+    sentences = [piece.end() for piece in PIECE.finditer(text)]
+    words = [word.end() for word in WORD.finditer(text)]
     while start < len(text):
-        end = _longest(text, start, [end for end in ends if end > start], fits)
-        if end is None:
-            first = next((end for end in ends if end > start), len(text))
-            end = _longest(text, start, [word.end() for word in WORD.finditer(text, start, first)], fits)
-        if end is None:
-            end = _longest(text, start, range(start + 1, len(text) + 1), fits)
+        end = next(filter(None, (_longest(text, start, ends, fits) for ends in (sentences, words))), None)
+        end = end or _longest(text, start, range(start + 1, len(text) + 1), fits)
         if end is None:
             raise ValueError("not one character fits")
         found.append(text[start:end])
@@ -85,8 +83,9 @@ def _beginning(text: str, words: int) -> str:
 
 
 def _longest(text: str, start: int, ends: Sequence[int], fits: Fits) -> int | None:
-    """The last of the ends up to which the text fits, found in few steps; None when the first is too far."""
-    step, low = 1, -1  # ends[low] fits
+    """The last of the sorted ends up to which the text from `start` fits, found in few steps; None when none does."""
+    first = bisect_right(ends, start)
+    step, low = 1, first - 1  # ends[low] fits
     while low + step < len(ends) and fits(text[start : ends[low + step]]):
         low += step
         step *= 2
@@ -97,4 +96,4 @@ def _longest(text: str, start: int, ends: Sequence[int], fits: Fits) -> int | No
             low = middle
         else:
             high = middle
-    return ends[low] if low >= 0 else None
+    return ends[low] if low >= first else None

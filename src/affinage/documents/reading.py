@@ -142,7 +142,7 @@ def _clean(text: str) -> str:
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of characters in broken files
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = INVISIBLE.sub("", re.sub("[\ufb00-\ufb06]", lambda found: unicodedata.normalize("NFKC", found[0]), text))
-    return re.sub(r"[ \t\xa0]+\n", "\n", text).strip()
+    return "\n".join(line.rstrip() for line in text.split("\n")).strip()
 
 
 def _refused(name: str, found: str, remedy: str, allowed: str = "") -> AffinageError:

@@ -20,7 +20,7 @@ STOPPED = {
     "en": frozenset((*STOPWORDS_EN_PLUS, *ASKING["en"].split())),
     "fr": frozenset((*STOPWORDS_FRENCH, *ASKING["fr"].split(), *ELISIONS)) - {"été", "étés"},
 }
-LIGATURES = str.maketrans({"œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE"})
+LIGATURES = {"œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE"}
 LINE_END_HYPHEN = re.compile(r"(?<=\w)[-\xad]\n(?=\w)")
 _plain = {language: Words(language) for language in LANGUAGES}
 _stemmed = {language: Words(language, stem=True, fold_accents=True) for language in LANGUAGES}
@@ -28,7 +28,10 @@ _stemmed = {language: Words(language, stem=True, fold_accents=True) for language
 
 def terms(text: str, language: str) -> list[str]:
     """The terms of a text in order, repeated as often as they occur; `language` is one of LANGUAGES."""
-    words = _plain[language].tokenize(LINE_END_HYPHEN.sub("", text).translate(LIGATURES))
+    text = LINE_END_HYPHEN.sub("", text)
+    for ligature, letters in LIGATURES.items():
+        text = text.replace(ligature, letters)
+    words = _plain[language].tokenize(text)
     return [_stem(word, language) for word in words if word not in STOPPED[language]]
 
 
