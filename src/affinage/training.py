@@ -226,20 +226,19 @@ def _describe_data(ready: Plan) -> dict[str, Any]:
     return provenance.describe_data(ready.dataset, ready.files, ready.splits, ready.dropped)
 
 
+@dataclass
 class _TrainerSeen(Callback):
     """Keeps hold of the trainer, which Ludwig makes and drops inside `LudwigModel.train`; tells the run its steps."""
 
+    run: Run
     trainer: Any = None
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
 
     def on_trainer_train_setup(self, trainer, save_path, is_coordinator, **kwargs):
         self.trainer = trainer
 
     def on_epoch_start(self, trainer, progress_tracker, save_path):
-        if trainer.is_coordinator() and self._run.manifest.get("planned_steps") != trainer.total_steps:
-            self._run.record(planned_steps=trainer.total_steps)  # so that others see how far it is
+        if trainer.is_coordinator() and self.run.manifest.get("planned_steps") != trainer.total_steps:
+            self.run.record(planned_steps=trainer.total_steps)  # so that others see how far it is
 
 
 def _fit(run: Run, ready: Plan, callbacks: Sequence[Callback]) -> Any:

@@ -133,6 +133,10 @@ def _sources(one: Asked, n: int) -> None:
         score = say("score", score=source.score)
         title = f"[{source.number}] {escaped(passage.file)}" + (f", {where}" if where else "") + f" · {score}"
         with st.expander(title, key=f"source-{n}-{source.number}"):
+            if source.context:
+                st.caption(say("context"))
+                plain(source.context)
+                st.caption(say("passage"))
             plain(passage.text)
             if source.shortened:
                 st.caption(say("shortened", n=len(source.quoted)))

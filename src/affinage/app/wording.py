@@ -131,6 +131,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "searched": ("searched for", "recherché"),
     "page": ("page {n}", "page {n}"),
     "score": ("score {score:.2f}", "score {score:.2f}"),
+    "context": ("what stands before it", "ce qui précède"),
+    "passage": ("passage", "passage"),
     "shortened": (
         "The model saw only the first {n} characters of this passage.",
         "Le modèle n'a vu que les {n} premiers caractères de ce passage.",
