@@ -165,6 +165,7 @@ def test_chosen_runs_are_compared_on_the_page_of_make_compare(visitor, run):
 
 
 def test_a_run_in_training_is_followed_live(visitor, run):
+    assert run.manifest["planned_steps"] == run.manifest["training"]["steps"]
     page, folder = visitor.page, run.folder.with_name("20990101-000000")
     folder.mkdir()
     training = Run(folder, run.manifest | {"run_id": folder.name, "status": "finished"})

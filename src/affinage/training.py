@@ -24,6 +24,7 @@ from affinage.errors import AffinageError, Problem, raise_all
 from affinage.ludwig_ext import register
 from affinage.ludwig_ext.workers import Workers, backend_of
 from affinage.runs import USER_CONFIG, Run, create_run, write_json, write_jsonl
+from affinage.trainer_seen import TrainerSeen
 
 KINDS: dict[str, Any] = {"llm": language_runs, "ecd": encoder_runs}  # by model_type: what only such runs have
 SEED = 42  # Ludwig's own default; a run is repeated with the same one
@@ -226,24 +227,9 @@ def _describe_data(ready: Plan) -> dict[str, Any]:
     return provenance.describe_data(ready.dataset, ready.files, ready.splits, ready.dropped)
 
 
-@dataclass
-class _TrainerSeen(Callback):
-    """Keeps hold of the trainer, which Ludwig makes and drops inside `LudwigModel.train`; tells the run its steps."""
-
-    run: Run
-    trainer: Any = None
-
-    def on_trainer_train_setup(self, trainer, save_path, is_coordinator, **kwargs):
-        self.trainer = trainer
-
-    def on_epoch_start(self, trainer, progress_tracker, save_path):
-        if trainer.is_coordinator() and self.run.manifest.get("planned_steps") != trainer.total_steps:
-            self.run.record(planned_steps=trainer.total_steps)  # so that others see how far it is
-
-
 def _fit(run: Run, ready: Plan, callbacks: Sequence[Callback]) -> Any:
     """Trains through LudwigModel, and records steps, losses, tokens, seconds and peak memory."""
-    started, seen = time.monotonic(), _TrainerSeen(run)
+    started, seen = time.monotonic(), TrainerSeen(run)
     ludwig = LudwigModel(
         ready.config,
         logging_level=logging.INFO,

@@ -33,6 +33,7 @@ OPTIONS = {
     "global.developmentMode": False,
     "logger.hideWelcomeMessage": True,
     "logger.level": "error",
+    "runner.fastReruns": False,  # else a page is drawn again before what it interrupts has ended
     "server.enableCORS": True,
     "server.enableStaticServing": False,
     "server.enableXsrfProtection": True,
