@@ -23,6 +23,7 @@ from affinage.runs import Run, all_runs
 
 EVERY_S = 2  # how often the progress of a run in training is read again
 COMPARED = "compared"
+RUNNING = "were_running"
 SEEN = "steps_seen"  # where a run was when this visitor first saw it
 
 
@@ -69,11 +70,11 @@ def _progress(results: str) -> None:
                 st.caption(say("preparing"))
                 continue
             st.progress(min(1.0, done / total), _told(done, total, steps, first))
-            _chart({say("loss"): [(entry["step"], entry["loss"]) for entry in steps]}, 160)
-    if st.session_state.get("were_running", 0) > len(running):
-        st.session_state["were_running"] = len(running)
+            _chart({say("loss"): [(entry["step"], entry["loss"]) for entry in steps]}, 220)
+    before = st.session_state.get(RUNNING, len(running))
+    st.session_state[RUNNING] = len(running)
+    if before != len(running):  # the table and the choice below are others now
         st.rerun()
-    st.session_state["were_running"] = len(running)
 
 
 def _told(done: int, total: int, steps: Sequence[dict[str, Any]], first: tuple[float, int]) -> str:
@@ -120,7 +121,7 @@ def _curves(runs: Sequence[Run]) -> None:
         for sign in run.manifest.get("health", []):
             st.warning(say("trouble"), icon=":material/warning:")
             plain(f"{name}: {sentence(sign)}")
-    _chart(curves, 320)
+    _chart(curves, 380)
 
 
 def _chart(curves: dict[str, list[tuple[float, float]]], height: int) -> None:
@@ -132,13 +133,14 @@ def _chart(curves: dict[str, list[tuple[float, float]]], height: int) -> None:
     if not rows:
         st.caption(say("no_step"))
         return
+    legend = altair.Legend(orient="bottom", columns=1, labelLimit=300) if len(curves) > 1 else None
     chart = (
         altair.Chart(pd.DataFrame(rows))
         .mark_line()
         .encode(
             altair.X("step", title=say("step")),
             altair.Y("loss", title=say("loss_axis"), scale=altair.Scale(type="log")),
-            altair.Color("curve", title=None, legend=altair.Legend(orient="bottom", columns=1, labelLimit=300)),
+            altair.Color("curve", title=None, legend=legend),
         )
     )
     st.altair_chart(chart.properties(height=height))

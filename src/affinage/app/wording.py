@@ -190,7 +190,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "training": ("training", "entraînement"),
     "validation": ("validation", "validation"),
     "loss": ("loss", "perte"),
-    "loss_axis": ("loss (nats per answer token)", "perte (nats par token de réponse)"),
+    "loss_axis": ("loss (nats per token)", "perte (nats par token)"),
     "step": ("optimizer step", "pas d'optimisation"),
     "no_step": ("No step was trained.", "Aucun pas n'a été fait."),
     "trouble": ("A sign of trouble:", "Un signe de problème :"),
