@@ -10,7 +10,7 @@ from affinage.chat import Drawing
 from affinage.chat_template import conversation_text
 from affinage.errors import AffinageError
 from affinage.speakers.local import LocalSpeaker
-from affinage.speakers.remote import ollama_speaker, openai_speaker
+from affinage.speakers.remote import RemoteSpeaker, ollama_speaker, openai_speaker
 from affinage.speakers.speech import patiently
 
 make = runpy.run_path(str(Path(__file__).with_name("talking_models.py")))
@@ -163,3 +163,11 @@ def test_an_estimate_of_tokens_is_not_too_low():
         assert speaker.count("anticonstitutionnellement") >= 8 and speaker.count("日本語の文章") >= 6
         with pytest.raises(AffinageError, match="leaves no room"):
             speaker.ask([{"role": "user", "content": "mot " * 10_000}], Drawing())
+
+
+@pytest.mark.parametrize(
+    ("host", "leaves"),
+    [("http://127.0.0.1:11434", False), ("http://[::1]:1/v1", False), ("https://api.openai.com/v1", True)],
+)
+def test_a_server_on_another_machine_is_known_as_such(host, leaves):
+    assert RemoteSpeaker("m", "m", host, 100, lambda *asked: iter(())).leaves_the_machine is leaves

@@ -39,7 +39,7 @@ def show() -> None:
     sides = _choose_sides(opened)
     drawing = _settings(opened)
     typed = st.chat_input(say("ask"), key="question", submit_mode="disable")
-    question = st.session_state.pop(ASKED, None) or typed
+    question = (st.session_state.pop(ASKED, None) or typed or "").strip()
     spot = st.empty()  # emptied at once when a conversation begins
     if not turns and not question:
         with spot.container():
@@ -47,7 +47,7 @@ def show() -> None:
     for turn in turns:
         _draw(opened, turns, turn)
     if question:
-        turn = Turn(question.strip(), st.session_state.get(INSTRUCTION, "").strip(), alone=not st.session_state[MEMORY])
+        turn = Turn(question, st.session_state.get(INSTRUCTION, "").strip(), alone=not st.session_state[MEMORY])
         turns.append(turn)
         _answer(opened, turns, turn, sides, drawing)
         st.rerun()

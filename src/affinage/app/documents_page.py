@@ -65,7 +65,7 @@ def show() -> None:
         st.info(say("no_document"), icon=":material/upload_file:")
     for n, one in enumerate(asked):
         _draw(one, n)
-    if question and documents:
+    if question and question.strip() and documents:
         asked.append(Asked(question))
         _answer(asked, list(documents.values()), how)
         st.rerun()
