@@ -80,7 +80,8 @@ def show(host: str, port: int, opened: "Opened", local_only: bool) -> None:
             "there is no password."
         )
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    stdout.print(f"{opened.name}: open {url} in a browser; Ctrl-C ends. Thumbs are kept for:", markup=False)
+    stdout.print(f"{opened.name}: open {url} in a browser; Ctrl-C ends.", markup=False)
+    stdout.print(f"Thumbs that people give are kept in {display(opened.reviews)}.", markup=False)
     next_command(f"make data SOURCE={display(opened.reviews)} TASK=my-task")
     if local_only and sys.stdout.isatty() and (os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32")):
         webbrowser.open(url)
