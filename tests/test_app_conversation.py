@@ -43,7 +43,7 @@ def test_each_side_remembers_its_own_answers_and_the_other_ones_where_it_said_no
 
 
 def test_what_was_said_with_another_instruction_or_never_answered_is_not_remembered():
-    failed = Turn("q3", "b", {"tuned": Given(error="out of memory", stop="failed")})
+    failed = Turn("q3", "b", {"tuned": Given("un d", error="out of memory", stop="failed")})
     turns = [turn("q1", "a", tuned="1"), turn("q2", "b", tuned="2"), failed, turn("q4", "b", tuned="4")]
     assert [one.question for one in earlier(turns, "b")] == ["q2", "q4"]
     assert earlier(turns, "c") == [] and earlier([], "") == []

@@ -113,7 +113,7 @@ def test_a_model_that_fails_in_the_middle_is_told_and_the_next_question_works(vi
     expect(visitor.page.get_by_text("the answer broke off in the middle")).to_be_visible()
     visitor.ask("go on")
     (answer,) = visitor.answers()
-    assert answer.text_content().endswith("messages: go on")
+    assert answer.text_content() == "1 messages: go on"  # what failed is not remembered
 
 
 def test_nothing_in_an_answer_is_markup_and_nothing_is_fetched(visitor):

@@ -135,7 +135,7 @@ def _draw(opened: Opened, turns: list[Turn], turn: Turn) -> None:
                 st.caption(say(f"side_{side}"))
             plain(given.text)
             _notices(given)
-            if given.text and given.stop:
+            if given.said and given.stop:
                 st.feedback(
                     key=f"thumb-{given.id}",
                     on_change=_review,

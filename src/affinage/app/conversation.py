@@ -34,6 +34,11 @@ class Given:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
+    def said(self) -> str:
+        """Its text as the conversation goes on with it; "" where the model failed."""
+        return "" if self.error else self.text
+
+    @property
     def is_whole(self) -> bool:
         """Whether it ended by itself, so that it can be learnt from."""
         return self.stop == "end"
@@ -50,8 +55,8 @@ class Turn:
 
     def answer_of(self, side: str) -> str:
         """What a side said, or what the other one did where it said nothing; "" without any answer."""
-        said = [self.answers[side], *self.answers.values()] if side in self.answers else list(self.answers.values())
-        return next((answer.text for answer in said if answer.text), "")
+        answers = [self.answers[side], *self.answers.values()] if side in self.answers else self.answers.values()
+        return next((answer.said for answer in answers if answer.said), "")
 
 
 def earlier(turns: Sequence[Turn], instruction: str) -> list[Turn]:
@@ -60,7 +65,7 @@ def earlier(turns: Sequence[Turn], instruction: str) -> list[Turn]:
     A turn that nobody answered is none of them.
     """
     since = next((n for n in range(len(turns), 0, -1) if turns[n - 1].instruction != instruction), 0)
-    return [turn for turn in turns[since:] if any(answer.text for answer in turn.answers.values())]
+    return [turn for turn in turns[since:] if any(answer.said for answer in turn.answers.values())]
 
 
 def messages_of(turns: Sequence[Turn], side: str, instruction: str, question: str) -> list[Message]:
