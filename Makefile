@@ -16,7 +16,7 @@ VARIABLES = DATASET SET RESUME RESULTS UPGRADE SOURCE FORMAT TASK COLUMNS SPLIT 
 	LANGUAGES BALANCE TOKENIZER UNANSWERABLE REPLACE LICENCE SAMPLE MODEL HOST PULL CONCURRENCY RETRY_FAILED SUITE FEWSHOT ADAPTER BOOK \
 	RUNS NAME K SWEEP A B JUDGE MODE LIMIT HUMAN SHEET PAGE MEMORY LENGTH MEASURE BATCHES BITS STEPS REPO BASE PUBLIC REVISION \
 	LICENCE_NAME LICENCE_LINK PR PLAN TAG KIND QUANT DTYPE SYSTEM ASK SIDE INPUT PORT \
-	PRE_TOKENIZER ARCHITECTURE FORM GPUS
+	PRE_TOKENIZER ARCHITECTURE FORM GPUS URL
 $(foreach name,$(VARIABLES),$(eval $(name) =))
 CONFIG = ludwig_configs/voix-passive/petit-llama-qlora.yaml
 RUN = last
@@ -27,7 +27,7 @@ first = $(word 1,$(subst :, ,$(1)))
 options = $(foreach pair,$(1),$${$(call first,$(pair)):+--$(word 2,$(subst :, ,$(pair))) "$$$(call first,$(pair))"})
 
 .PHONY: help venv setup env data curate curate-demo check-data card check train list show reproduce evaluate score compare \
-	judge judge-demo preferences annotate calibrate leaderboard kfold sweep rouge fit bench chat serve upload-plan upload upload-data merge \
+	judge judge-demo preferences annotate calibrate leaderboard kfold sweep rouge fit bench chat serve app upload-plan upload upload-data merge \
 	recipe tiny-model gguf llama-cpp ray ollama data-quickstart model-quickstart test test-fast lint benchmark benchmark-gpu lock clean
 
 help:
@@ -143,6 +143,10 @@ serve: venv ## Answer at an address that OpenAI's clients understand: RUN=run [P
 	@$(PYTHON_VENV) tools/serve.py $(if $(ADAPTER),--adapter "$$ADAPTER" --config "$$CONFIG",--run "$$RUN") \
 		$(call options,HOST:host PORT:port DATASET:dataset RESULTS:results)
 
+app: venv ## Open the application in a browser, for people without a terminal: RUN=run [PORT=8501] or MODEL=llama3.1:8b [URL=address]
+	@$(PYTHON_VENV) tools/app.py $(if $(ADAPTER),--adapter "$$ADAPTER" --config "$$CONFIG",$(if $(MODEL),--model "$$MODEL",--run "$$RUN")) \
+		$(call options,URL:url HOST:host PORT:port DATASET:dataset RESULTS:results)
+
 UPLOAD = $(call options,REPO:repo BASE:base LICENCE:licence LICENCE_NAME:licence-name LICENCE_LINK:licence-link \
 	LANGUAGES:language KIND:kind REVISION:revision TAG:tag RESULTS:results) \
 	$${PUBLIC:+--public} $${PR:+--create-pr}
@@ -206,6 +210,7 @@ benchmark: venv ## Measure training steps, answers, judging and data preparation
 	@$(PYTHON_VENV) benchmarks/memory.py
 	@$(PYTHON_VENV) benchmarks/answers.py
 	@$(PYTHON_VENV) benchmarks/data.py
+	@$(PYTHON_VENV) benchmarks/retrieval.py
 	@$(PYTHON_VENV) tools/benchmark_table.py
 
 benchmark-gpu: venv ## Measure 7 and 8 B shapes against TRL and Liger on a CUDA GPU, in ten minutes, without a download
@@ -224,6 +229,7 @@ lock: venv ## Write requirements.lock and requirements-ray.lock again from pypro
 		--constraint requirements.lock --no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 		--output-file requirements-ray.lock
 
-clean: ## Delete caches, that of tokenized rows too; results, data, models and the compiled llama.cpp stay
-	@rm -rf .pytest_cache .ruff_cache .mypy_cache "$${XDG_CACHE_HOME:-$$HOME/.cache}/affinage/tokenized"
+clean: ## Delete caches, those of tokenized rows and of passages too; results, data, models and the compiled llama.cpp stay
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache "$${XDG_CACHE_HOME:-$$HOME/.cache}/affinage/tokenized" \
+		"$${XDG_CACHE_HOME:-$$HOME/.cache}/affinage/passages"
 	@find src tools evaluate tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -3,6 +3,7 @@
 .venv/bin/python evaluate/calibrate.py --run last --human sheet.csv
 .venv/bin/python evaluate/calibrate.py --run last --human alice.csv --human bob.csv --judge llama3.1:8b
 
+A file of thumbs that the application (make app) wrote, reviews.jsonl, counts as a sheet.
 Writes calibration.json and calibration.png into the folder of each judge. evaluate/annotate.py makes the sheets.
 """
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", required=True, help="a run's id or folder, or last, the newest one")
-    parser.add_argument("--human", type=Path, required=True, nargs="+", action="extend", help="filled sheets")
+    parser.add_argument(
+        "--human", type=Path, required=True, nargs="+", action="extend", help="filled sheets, or thumbs"
+    )
     parser.add_argument("--judge", default="", help="one judge, or its folder's name (default: all that gave scores)")
     parser.add_argument("--suite", default="", help="a name in evaluate/suites/ (default: the task's)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where run folders are (default: results/)")
@@ -63,7 +66,8 @@ def show_sheets(annotators: "list[Annotator]") -> None:
     for one in annotators:
         empty = f", {one.empty} left empty" if one.empty else ""
         outdated = f", {one.outdated} left out: the answers are others now" if one.outdated else ""
-        stdout.print(f"{escape(one.name)}: {len(one.scores)} answers scored{empty}{outdated}")
+        elsewhere = f", {one.elsewhere} left out: thumbs about other answers" if one.elsewhere else ""
+        stdout.print(f"{escape(one.name)}: {len(one.scores)} answers scored{empty}{outdated}{elsewhere}")
 
 
 def show(content: dict[str, Any]) -> None:

@@ -115,12 +115,21 @@ def medquad(folder):
     return folder / "xml"
 
 
+def reviews(folder):
+    """Thumbs that people gave in the application."""
+    about = {"review": "up", "reviewed": "2026-11-22T00:00:00+00:00", "turns_before": 0, "stop": "end"}
+    return json_lines(
+        folder / "reviews.jsonl", lambda i: {"instruction": question(i), "input": "", "output": answer(i)} | about
+    )
+
+
 SOURCES = {
     "alpaca": alpaca,
     "sharegpt": sharegpt,
     "messages": messages,
     "dolly": dolly,
     "seeds": seeds,
+    "reviews": reviews,
     "squad": squad,
     "csv": lambda folder: table(folder / "rows.csv"),
     "csv with semicolons in cp1252": lambda folder: table(folder / "rows.csv", ";", "cp1252"),

@@ -49,6 +49,7 @@ ELSEWHERE = {
     "make chat RUN=last": "test_chat.py, through a pipe",
     CHAT: "test_make_train_teaches_petit_llama below",
     "make serve RUN=last": "test_serving.py, with OpenAI's client",
+    "make app RUN=last": "test_app_chat_page.py, in a browser, through tools/app.py",
     "make recipe NAME=alpaca": "test_recipes.py, with the other recipes",
     "make recipe NAME=alignment": "test_recipes.py, with the other recipes",
     "make train CONFIG=ludwig_configs/sentiment/bert-base.yaml": "test_shipped_configs.py, on a tiny model",

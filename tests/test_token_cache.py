@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from affinage import token_cache
+from affinage import checked_files, token_cache
 from affinage.token_cache import identity, token_ids
 
 TEXTS = ["le chat mange", "", "LA SOURIS\n lit", "</s> rouge", "été 🐈", "un livre " * 300]
@@ -209,6 +209,6 @@ def test_two_processes_at_once_and_one_killed_as_it_writes_do_no_harm(tiny_model
     assert part.endswith(".part") and (place / part).stat().st_size == 10000
     assert exit_codes(ours, ours) == [0, 0]
     assert len(files(place)) == 2
-    os.utime(place / part, (time.time() - token_cache.LEFT_BEHIND_SECONDS - 1,) * 2)
+    os.utime(place / part, (time.time() - checked_files.LEFT_BEHIND_SECONDS - 1,) * 2)
     token_ids(TEXTS, tokenizer)
     assert [Path(name).suffix for name in files(place)] == [".ids", ".ids"]

@@ -74,6 +74,16 @@ class Answerer:
         allowed = f"at most {min(longest, self.context_length) - 1} tokens of prompt"
         raise AffinageError(Problem("prompt", found, allowed, "Shorten it."))
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model is made of, the adapter's among them; of 4-bit weights, two share a byte."""
+        return sum(_numel(parameter) for parameter in self._llm.model.parameters())
+
+    def count(self, text: str) -> int:
+        """The tokens of a text, which may be longer than the context."""
+        with self._tokenizing:
+            return len(self.tokenizer(text, verbose=False, truncation=False)["input_ids"])
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, as predictions have it."""
         with self._tokenizing:
@@ -121,6 +131,10 @@ class Answerer:
                 if self._other_base is None:
                     self._other_base = self._llm.load_base().eval()
                 yield self._other_base
+
+
+def _numel(parameter: torch.nn.Parameter) -> int:
+    return parameter.numel() * (2 if parameter.dtype == torch.uint8 else 1)
 
 
 class AnswerStream:

@@ -132,6 +132,14 @@ def _data(found: dict[str, Any]) -> Iterator[Figure]:
     yield Figure(what, f"{near['seconds']:.1f} s", f"under {bars['near_seconds']:g} s", near["time_met"], "1")
 
 
+def _retrieval(found: dict[str, Any]) -> Iterator[Figure]:
+    for language, measured in found["languages"].items():
+        one = measured["recall@5"]["answerable"]
+        value, met = f"{one['share']:.3f} ({one['low']:.3f} to {one['high']:.3f})", one["share"] >= found["bar"]
+        what = f"passage that answers among five, BM25, {language}"
+        yield Figure(what, value, f"at least {found['bar']}", met, f"{one['n']} questions")
+
+
 def _gpu(found: dict[str, Any], name: str) -> Iterator[Figure]:
     for what, spread in found["speed_affinage_to_trl"].items():
         met = spread["median"] >= 1
@@ -152,4 +160,5 @@ SCRIPTS: dict[str, Callable[[dict[str, Any]], Iterator[Figure]]] = {
     "answers": _answers,
     "judging": _judging,
     "data": _data,
+    "retrieval": _retrieval,
 }

@@ -1,12 +1,8 @@
 """Token ids of a dataset's texts, kept on disk under a hash of the texts and of the tokenizer."""
 
-import contextlib
 import hashlib
 import json
-import os
 import sys
-import tempfile
-import time
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from affinage.checked_files import read_checked, write_checked
 from affinage.console import progress_bar_options
 from affinage.paths import user_cache
 
@@ -22,10 +19,8 @@ TokenIds = dict[str, np.ndarray]  # (tokens,) int32 by text, special tokens incl
 
 FORMAT = 1  # of the files; another number makes all older ones useless
 LIMIT_BYTES = 5 * 1024**3
-LEFT_BEHIND_SECONDS = 3600  # an unfinished file this old belongs to a process that was killed
 PACKAGES = ("ludwig", "transformers", "tokenizers")
 TEXTS_AT_A_TIME = 1024
-SHA256_BYTES = 32
 
 
 def token_ids(texts: Iterable[str], tokenizer: Any) -> TokenIds | None:
@@ -89,49 +84,23 @@ def _encode(texts: list[str], tokenizer: Any) -> TokenIds:
 
 
 def _read(name: str, texts: list[str]) -> TokenIds | None:
-    """What `_keep` wrote for these texts; None when there is nothing, or nothing whole, which is then removed."""
+    """What `_keep` wrote for these texts; None when there is nothing, or nothing whole."""
     try:
-        path = folder() / name
-        content = memoryview(path.read_bytes())
-        if hashlib.sha256(content[SHA256_BYTES:]).digest() != content[:SHA256_BYTES]:
-            path.unlink()
-            return None
-        os.utime(path)  # the least recently used go first
+        content = read_checked(folder() / name)
     except OSError:
         return None
-    numbers = np.frombuffer(content[SHA256_BYTES:], dtype="<i4")
+    if content is None:
+        return None
+    numbers = np.frombuffer(content, dtype="<i4")
     ends = len(texts) + np.cumsum(numbers[: len(texts)], dtype=np.int64)
     return dict(zip(texts, np.split(numbers, [len(texts), *ends])[1:-1], strict=True))
 
 
 def _keep(name: str, found: TokenIds) -> None:
-    """Writes a checksum, the lengths and the ids; where no file can be written, the next run encodes again."""
+    """Writes the lengths and the ids; where no file can be written, the next run encodes again."""
     lengths = np.array([len(ids) for ids in found.values()])
     numbers = np.concatenate([lengths, *found.values()]).astype("<i4").tobytes()
     try:
-        place = folder()
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)  # ids can be read back as the texts they stand for
-        descriptor, unfinished = tempfile.mkstemp(suffix=".part", dir=place)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(hashlib.sha256(numbers).digest())
-                file.write(numbers)
-            Path(unfinished).replace(place / name)
-        except BaseException:
-            Path(unfinished).unlink(missing_ok=True)
-            raise
-        with contextlib.suppress(FileNotFoundError):  # another process makes room too
-            _make_room(place)
+        write_checked(folder() / name, numbers, LIMIT_BYTES)
     except OSError as error:
         tqdm.write(f"warning: token ids cannot be kept for the next run: {error}", file=sys.stderr)
-
-
-def _make_room(place: Path) -> None:
-    """Deletes what killed processes left, then the least recently used files, until the rest fits the limit."""
-    files = [(path.stat(), path) for path in place.iterdir()]
-    total, now = 0, time.time()
-    for status, path in sorted(files, key=lambda file: file[0].st_mtime, reverse=True):
-        total += status.st_size
-        left_behind = path.suffix == ".part" and now - status.st_mtime > LEFT_BEHIND_SECONDS
-        if left_behind or total > LIMIT_BYTES:
-            path.unlink()

@@ -25,6 +25,7 @@ from affinage.ludwig_ext import register
 from affinage.ludwig_ext.copying import CopyAtCheckpoints
 from affinage.ludwig_ext.workers import Workers, backend_of
 from affinage.runs import USER_CONFIG, Run, create_run, write_json, write_jsonl
+from affinage.trainer_seen import TrainerSeen
 
 KINDS: dict[str, Any] = {"llm": language_runs, "ecd": encoder_runs}  # by model_type: what only such runs have
 SEED = 42  # Ludwig's own default; a run is repeated with the same one
@@ -222,18 +223,9 @@ def _describe_data(ready: Plan) -> dict[str, Any]:
     return provenance.describe_data(ready.dataset, ready.files, ready.splits, ready.dropped)
 
 
-class _TrainerSeen(Callback):
-    """Keeps hold of the trainer, which Ludwig makes and drops inside `LudwigModel.train`."""
-
-    trainer: Any = None
-
-    def on_trainer_train_setup(self, trainer, save_path, is_coordinator, **kwargs):
-        self.trainer = trainer
-
-
 def _fit(run: Run, ready: Plan, callbacks: Sequence[Callback]) -> Any:
     """Trains through LudwigModel, and records steps, losses, tokens, seconds and peak memory."""
-    started, seen = time.monotonic(), _TrainerSeen()
+    started, seen = time.monotonic(), TrainerSeen(run)
     ludwig = LudwigModel(
         ready.config,
         logging_level=logging.INFO,

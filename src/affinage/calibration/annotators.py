@@ -10,6 +10,7 @@ from affinage.calibration.evaluation import Entry, Evaluation, Item, read_key
 from affinage.calibration.sheet import guarded, read_lines, unguarded
 from affinage.errors import AffinageError, Problem, raise_all
 from affinage.paths import display
+from affinage.reviews import SCORES, read_reviews
 
 NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
 ALLOWED = "a number from 0 to 100 (a decimal comma is fine), or nothing"
@@ -21,7 +22,7 @@ class Annotator:
     """One person's scores (0..100) by item.
 
     Of the other lines of the sheet `empty` counts those without a score, `outdated` those whose answer has been made
-    again since and is another one now.
+    again since and is another one now. `elsewhere` counts thumbs about answers that are none of the evaluation's.
     """
 
     name: str
@@ -29,22 +30,53 @@ class Annotator:
     scores: dict[Item, float]
     empty: int = 0
     outdated: int = 0
+    elsewhere: int = 0
 
 
 def read_annotators(paths: Sequence[Path], evaluation: Evaluation) -> list[Annotator]:
-    """What each sheet holds. Raises AffinageError with everything that is wrong, in all sheets, with line numbers."""
+    """What each sheet, or file of thumbs (.jsonl), holds.
+
+    Raises AffinageError with everything that is wrong, in all of them, with line numbers.
+    """
     key = read_key(evaluation)
-    if not key:
+    if not key and not all(map(_is_thumbs, paths)):
         where, run = display(evaluation.annotation_folder), evaluation.run.folder.name
         raise AffinageError(Problem(where, "no sheet was made for this run.", remedy=f"make annotate RUN={run}"))
     annotators, problems = [], list[Problem | str]()
     for path, name in zip(paths, _names(paths), strict=True):
         try:
-            annotators.append(_read(path, name, evaluation, key))
+            read = _read_thumbs(path, name, evaluation) if _is_thumbs(path) else _read(path, name, evaluation, key)
+            annotators.append(read)
         except AffinageError as error:
             problems += error.problems
     raise_all([*problems, *_same(annotators)])
     return annotators
+
+
+def _is_thumbs(path: Path) -> bool:
+    return path.suffix.lower() == ".jsonl"
+
+
+def _read_thumbs(path: Path, name: str, evaluation: Evaluation) -> Annotator:
+    """Thumbs that were given in the application, about answers that it gave word for word as the evaluation has them.
+
+    An up counts 100 and a down 0. Only questions that were asked first in a conversation were asked as the evaluation
+    asks them.
+    """
+    rows = read_reviews(path)
+    known = {
+        (row.get("prompt"), system, row[system]): (row["id"], system)
+        for row in evaluation.predictions.rows
+        for system in evaluation.predictions.systems
+    }
+    asked = evaluation.predictions.has("prompt")
+    items = [known.get((row.prompt, row.model, row.answer)) if asked and row.prompt else None for row in rows]
+    scores = {item: SCORES[row.thumb] for item, row in zip(items, rows, strict=True) if item}
+    if not scores:
+        found = f"none of its {len(rows)} thumbs is about an answer of this evaluation."
+        remedy = "In the application (make app), ask questions of the test set, drawn as the run draws."
+        raise AffinageError(Problem(display(path), found, remedy=remedy))
+    return Annotator(name, data.sha256(path), scores, elsewhere=items.count(None))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

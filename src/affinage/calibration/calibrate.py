@@ -108,7 +108,10 @@ def _pairs(
 def _head(evaluation: Evaluation, judge: Judge, annotators: Sequence[Annotator]) -> dict[str, Any]:
     """What was compared with what; no time of day, so that the same sheets give the same bytes."""
     bootstrap = evaluation.suite.bootstrap
-    counts = [{"scored": len(one.scores), "empty": one.empty, "outdated": one.outdated} for one in annotators]
+    counts = [
+        {"scored": len(one.scores), "empty": one.empty, "outdated": one.outdated, "elsewhere": one.elsewhere}
+        for one in annotators
+    ]
     sheets = [
         {"name": one.name, "sha256": one.sha256} | counted for one, counted in zip(annotators, counts, strict=True)
     ]

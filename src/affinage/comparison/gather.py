@@ -116,6 +116,11 @@ def _state(run: Run) -> list[str]:
     return [f"This run did not finish; its status is {run.status}{reason}. What it left is shown."]
 
 
+def history_of(run: Run) -> list[dict[str, Any]]:
+    """What is recorded of the run's training so far, also while it goes on."""
+    return _history(run.folder / "history.jsonl")[0]
+
+
 def _history(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The records of the training; a line that was being written when the run was killed is counted and left out."""
     if not path.exists():

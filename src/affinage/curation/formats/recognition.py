@@ -14,6 +14,7 @@ from affinage.curation.formats.medquad import medquad_rows, open_medquad
 from affinage.curation.formats.parquet import open_parquet
 from affinage.curation.formats.plain_text import open_text_file, text_rows
 from affinage.curation.formats.records import Place, RecordFile, broken
+from affinage.curation.formats.reviews import review_rows
 from affinage.curation.formats.seeds import seed_rows
 from affinage.curation.formats.spreadsheets import open_spreadsheet
 from affinage.curation.formats.squad import squad_rows
@@ -45,6 +46,7 @@ FORMATS = {
     "dolly": "",
     "squad": "",
     "seeds": "",
+    "reviews": "",
     "csv": "csv",
     "tsv": "csv",
     "xlsx": "xlsx",
@@ -60,6 +62,7 @@ TELLING = {
     "messages": [{"messages"}],
     "seeds": [{"instruction", "instances"}],
     "squad": [{"paragraphs"}, {"context", "question", "answers"}],
+    "reviews": [{"review", "reviewed", "turns_before"}],
     "dolly": [{"instruction", "context", "response"}],
     "alpaca": [{"instruction", "output"}],
 }
@@ -123,9 +126,14 @@ def recognise(file: RecordFile, format: str, columns: Mapping[str, str]) -> Reci
     if file.kind in ("medquad", "text"):
         _refuse_columns(file.kind, columns)
         return Recipe(file.kind, medquad_rows if file.kind == "medquad" else text_rows)
-    named = format if format in TELLING else "" if file.kind in ("csv", "tsv", "xlsx") or given else _known(file)
+    named = format if format in TELLING else _known(file)
+    if format not in TELLING and named != "reviews" and (file.kind in ("csv", "tsv", "xlsx") or given):
+        named = ""
     if format in TELLING:
         _refuse_other_columns(file, format)
+    if named == "reviews":
+        chosen, notes = plan_columns(file.shown, file.columns, given, {})
+        return Recipe(named, partial(review_rows, chosen), (*_told(named, format, file), *notes))
     if named != "squad" and UNANSWERABLE in columns:
         _refuse_columns(named or file.kind, {UNANSWERABLE: columns[UNANSWERABLE]})
     if named in TELLING and named not in COLUMNS_OF:
