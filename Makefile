@@ -211,6 +211,7 @@ benchmark: venv ## Measure training steps, answers, judging and data preparation
 	@$(PYTHON_VENV) benchmarks/answers.py
 	@$(PYTHON_VENV) benchmarks/data.py
 	@$(PYTHON_VENV) benchmarks/retrieval.py
+	@$(PYTHON_VENV) benchmarks/workers.py
 	@$(PYTHON_VENV) tools/benchmark_table.py
 
 benchmark-gpu: venv ## Measure 7 and 8 B shapes against TRL and Liger on a CUDA GPU, in ten minutes, without a download

@@ -43,3 +43,12 @@ def test_growth_counts_every_part_of_every_size(tmp_path):
         assert 0 < parts["rows"] < parts["all"] and 0 < parts["batches"] < parts["all"]
         assert parts["all"] == pytest.approx(sum(v for k, v in parts.items() if k != "all"), rel=0.2)
     assert found["growth"]["100"] == 0
+
+
+def test_two_workers_are_compared_with_one_of_the_same_round(tmp_path):
+    found = quick("workers.py", tmp_path)
+    for name in ("two, whole", "two, in parts"):
+        (ratio,) = [a / b for a, b in zip(*(found["tokens_per_second"][one] for one in (name, "one")), strict=True)]
+        assert found["ratio"][name] == {"min": ratio, "median": ratio, "max": ratio}
+        assert 0 < found["efficiency"][name]["median"] < 1
+        assert found["last_loss"][name] == pytest.approx(found["last_loss"]["one"], abs=1e-5)

@@ -150,6 +150,11 @@ def _gpu(found: dict[str, Any], name: str) -> Iterator[Figure]:
         yield Figure(what, f"{peak:.1f} GB", f"under {most} GB", peak < most)
 
 
+def _workers(found: dict[str, Any]) -> Iterator[Figure]:
+    for name, ratio in found["ratio"].items():
+        yield Figure(f"training tokens/s, {name} / one worker", _range(ratio), n=str(found["n"]))
+
+
 SCRIPTS: dict[str, Callable[[dict[str, Any]], Iterator[Figure]]] = {
     "train_step": _train_step,
     "whole_training": _whole_training,
@@ -161,4 +166,5 @@ SCRIPTS: dict[str, Callable[[dict[str, Any]], Iterator[Figure]]] = {
     "judging": _judging,
     "data": _data,
     "retrieval": _retrieval,
+    "workers": _workers,
 }
