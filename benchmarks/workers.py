@@ -53,7 +53,7 @@ def measure(steps: int, rounds: int, work: Path) -> dict[str, Any]:
         "steps": steps,
         "tokens_per_second": speed,
         "ratio": {name: spread([a / b for a, b in zip(speed[name], speed["one"], strict=True)]) for name in others},
-        "efficiency": {name: spread([one[name]["scaling_efficiency"] for one in found]) for name in others},
+        "efficiency": spread([one["two, whole"]["scaling_efficiency"] for one in found]),
         "last_loss": {name: found[0][name]["evaluations"][-1]["train_loss"] for name in KINDS},
         "processor_use_before_percent": busy,
         "environment": surroundings(),
@@ -73,11 +73,11 @@ def train(workers: int, strategy: str, steps: int, results: Path) -> dict[str, A
 
 
 def show(result: dict[str, Any]) -> None:
-    table = Table("two workers", "tokens/s, over those of one", "share of the time not spent on waiting")
+    table = Table("two workers", "tokens/s, over those of one")
     for name, ratio in result["ratio"].items():
-        cells = (f"{s['median']:.2f} ({s['min']:.2f} to {s['max']:.2f})" for s in (ratio, result["efficiency"][name]))
-        table.add_row(name, *cells)
+        table.add_row(name, f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})")
     stdout.print(table)
+    stdout.print(f"Whole: {result['efficiency']['median']:.2f} of the time was not spent on waiting for each other.")
     stdout.print(f"n = {result['n']}; loss of the first round: {result['last_loss']}")
     stdout.print("What a second worker brings depends on the machine: not judged.")
     stdout.print(f"Other programs used {result['processor_use_before_percent']:.0f} % of the processor at the start.")

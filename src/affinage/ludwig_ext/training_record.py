@@ -30,20 +30,20 @@ def training_record(trainer: "AnswerTrainer") -> dict[str, Any]:
         "seconds": round(trainer.seconds, 2),
         "notes": trainer.notes,
         "peak_memory": peak_memory(),
-        **_work(trainer.work),
+        **_work(trainer.work, trainer.sharded),
         "evaluations": [{k: v for k, v in e.items() if k != "samples"} for e in trainer.evaluations.history],
     }
 
 
-def _work(work: Sequence[dict[str, float]]) -> dict[str, Any]:
+def _work(work: Sequence[dict[str, float]], sharded: bool) -> dict[str, Any]:
     """What a run records of its workers, if there were several.
 
-    The efficiency is the share of their time (0 to 1) that they did not spend on sending and waiting, on average.
+    The efficiency is the share of their time (0 to 1) that they did not spend on sending and waiting, on average. Of a
+    model in parts it is not known, because they send while they compute.
     """
     if len(work) < 2:
         return {}
-    return {
-        "workers": len(work),
-        "tokens_per_second_of_workers": [round(one["tokens"] / one["seconds"], 1) for one in work],
-        "scaling_efficiency": round(sum(1 - one["waited"] / one["seconds"] for one in work) / len(work), 3),
-    }
+    speeds = [round(one["tokens"] / one["seconds"], 1) for one in work]
+    efficiency = round(sum(1 - one["waited"] / one["seconds"] for one in work) / len(work), 3)
+    known = {} if sharded else {"scaling_efficiency": efficiency}
+    return {"workers": len(work), "tokens_per_second_of_workers": speeds, **known}
