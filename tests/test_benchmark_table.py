@@ -40,7 +40,7 @@ def test_a_figure_of_a_file_stands_in_its_line_with_its_bar(tmp_path):
 
 def test_what_has_no_file_is_said_to_be_not_measured(tmp_path):
     lines = table(tmp_path).splitlines()[2:]
-    assert len(lines) == 11 and all("not measured" in line for line in lines)
+    assert len(lines) == 12 and all("not measured" in line for line in lines)
     assert "it has not run on one yet" in lines[-1]
 
 
