@@ -254,3 +254,18 @@ def disk_full_after() -> Callable[[int], Any]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limited
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The address of a cluster of two nodes with a processor each, so that two workers or tasks run at once."""
+    pytest.importorskip("ray", reason="Ray is not installed: make ray")
+    from ray.cluster_utils import Cluster
+
+    try:
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes.add_node(num_cpus=1)
+    except Exception as error:  # such as no room in shared memory
+        pytest.skip(f"Ray cannot start a cluster on this machine: {error}")
+    yield nodes.address
+    nodes.shutdown()

@@ -26,21 +26,6 @@ TRAINER = {
 TWO = {"type": "ray", "trainer": {"num_workers": 2, "strategy": "ddp", "use_gpu": False}}
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """The address of a cluster of two nodes with a processor each, so that each has one of two workers."""
-    pytest.importorskip("ray", reason="Ray is not installed: make ray")
-    from ray.cluster_utils import Cluster
-
-    try:
-        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        nodes.add_node(num_cpus=1)
-    except Exception as error:  # such as no room in shared memory
-        pytest.skip(f"Ray cannot start a cluster on this machine: {error}")
-    yield nodes.address
-    nodes.shutdown()
-
-
 @pytest.fixture
 def project(tmp_path, llm_config, sentences):
     """Writes rows and a config that wants two workers on Ray."""

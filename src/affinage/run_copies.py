@@ -88,7 +88,8 @@ class RunCopy:
         try:
             for name in _files(self._folder):
                 path = self._folder / name
-                state = (path.stat().st_mtime_ns, path.stat().st_size)
+                status = path.stat()
+                state = (status.st_mtime_ns, status.st_size)
                 if self._copied.get(name) != state:
                     self._put(path, f"{self.place}/{name}")
                     self._copied[name] = state

@@ -87,7 +87,7 @@ class Evaluations:
         """Mean loss (per answer token, in nats) over the rows, or over the first `trainer.eval_steps` batches."""
         trainer, nll, weight, size = self.trainer, 0.0, 0.0, self.trainer.eval_batch_size
         with evaluation_mode(trainer.dist_model), torch.no_grad():
-            batches = list(trainer.evaluation_batches(trainer.distributed.share(self._evaluated(rows)), size))
+            batches = trainer.evaluation_batches(trainer.distributed.share(self._evaluated(rows)), size)
             for batch, share in trainer.in_step(batches):
                 nll += trainer.nll(batch).item() * share
                 weight += batch.weight * share

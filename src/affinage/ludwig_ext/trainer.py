@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,11 @@ class AnswerTrainer(FineTuneTrainer):
     def prepare(self) -> None:
         optimizers.refuse(self.config.optimizer, self.model.config_obj.adapter is not None)
         self.sharded = self.distributed.size() > 1 and sharding.wanted(self.model.config_obj)
-        empty = sharding.skeleton(self.model.model) if self.sharded else None
+        self._empty = sharding.skeleton(self.model.model) if self.sharded else None
         super().prepare()
         if self.sharded:
             self.distributed.sync_model(self.model)
             sharding.shard(self.model.model)
-        self._empty = empty
         # fault: the stock class multiplies the rate by the number of workers, which train one batch together
         self.base_learning_rate = self.config.learning_rate
         # fault: the provisional schedule of the stock class leaves its own rates in the optimizer (one_cycle: about 0)
@@ -219,11 +218,11 @@ class AnswerTrainer(FineTuneTrainer):
             raise not_a_number(self.tracker.steps + 1, nll)
         return nll, int(weight), int(tokens)
 
-    def in_step(self, batches: Sequence[Batch]) -> Sequence[tuple[Batch, float]]:
+    def in_step(self, batches: Iterable[Batch]) -> Iterable[tuple[Batch, float]]:
         """The batches, each with its share (1) of the loss; of a model in parts every worker is given equally many."""
         if not self.sharded:
-            return [(batch, 1.0) for batch in batches]
-        return sharding.filled_up(batches, collate([self.rows.rows[0]], self.model.special.pad))
+            return ((batch, 1.0) for batch in batches)
+        return sharding.filled_up(list(batches), collate([self.rows.rows[0]], self.model.special.pad))
 
     def nll(self, batch: Batch) -> torch.Tensor:
         """Summed -log p of the batch's answer tokens, in bfloat16 where the config asks for mixed precision."""
